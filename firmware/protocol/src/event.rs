@@ -1,0 +1,90 @@
+//! Eye-movement events: what the tracking stage reports once an event is complete.
+
+use heapless::String;
+
+use crate::sample::{GazeSample, PointOfRegard};
+use crate::units::Timestamp;
+
+/// Longest object id, in bytes. Longer ids are refused where a scene enters.
+pub const OBJECT_ID_CAPACITY: usize = 64;
+
+/// The name an application gave an object on the screen.
+pub type ObjectId = String<OBJECT_ID_CAPACITY>;
+
+/// The eyes rest on one place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fixation {
+    /// First sample.
+    pub onset: Timestamp,
+    /// Last sample.
+    pub offset: Timestamp,
+    /// Mean point of regard, where the samples had one.
+    pub por: Option<PointOfRegard>,
+    /// Mean line of gaze, (yaw, pitch), radians.
+    pub centroid_rad: [f32; 2],
+    /// (max x − min x) + (max y − min y) of the line of gaze, radians of visual angle.
+    pub dispersion_rad: f32,
+}
+
+/// The eyes jump from one place to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Saccade {
+    /// Last sample before the jump.
+    pub onset: Timestamp,
+    /// First sample after it.
+    pub offset: Timestamp,
+    /// Angle between the lines of gaze at onset and offset, radians.
+    pub amplitude_rad: f32,
+    /// Greatest angular velocity between two samples of the jump, radians a second.
+    pub peak_velocity_rad_s: f32,
+    /// Point of regard at the offset, where there is one.
+    pub landing: Option<PointOfRegard>,
+}
+
+/// Both visible eyes close and open again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blink {
+    /// First closed sample.
+    pub onset: Timestamp,
+    /// First open sample after it.
+    pub offset: Timestamp,
+}
+
+/// A stretch without gaze that is not a blink: no face, a lost camera, eyes shut for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataGap {
+    /// First sample without gaze.
+    pub onset: Timestamp,
+    /// First sample with gaze again, or the end of the stream.
+    pub offset: Timestamp,
+}
+
+/// The point of regard is on an object that an application announced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectVisit {
+    /// The object.
+    pub object: ObjectId,
+    /// First sample on it.
+    pub onset: Timestamp,
+    /// First sample off it; for an entry, the same as `onset`.
+    pub offset: Timestamp,
+}
+
+/// What other programs subscribe to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GazeEvent {
+    /// One for each frame.
+    Sample(GazeSample),
+    /// A completed fixation.
+    Fixation(Fixation),
+    /// A completed saccade.
+    Saccade(Saccade),
+    /// A completed blink.
+    Blink(Blink),
+    /// A completed gap.
+    Gap(DataGap),
+    /// The gaze entered an object.
+    ObjectEnter(ObjectVisit),
+    /// The gaze left an object; the visit's length is the dwell.
+    ObjectLeave(ObjectVisit),
+}
