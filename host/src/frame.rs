@@ -1,0 +1,56 @@
+//! One picture from a camera or a file, as grey values.
+
+use gaze_protocol::Timestamp;
+
+/// Where a frame stands in its source; written to the `frame` field of a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FrameName {
+    /// A video or a camera: the frame's number.
+    Number,
+    /// A folder of pictures: the file's base name.
+    File(String),
+}
+
+/// One picture. Buffers are reused from frame to frame, so a steady stream allocates nothing.
+///
+/// gazed sees grey only: cameras deliver luma directly (the Y of YUYV, the luma plane of JPEG),
+/// infrared cameras have nothing else, and a third of the bytes are moved.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Number of the frame within its source, from 0; every decoded frame has one.
+    pub seq: u64,
+    /// Name in the records.
+    pub name: FrameName,
+    /// Time of exposure: the driver's stamp where there is one, the container's time for files.
+    /// Microseconds since the source's first frame.
+    pub captured_at: Timestamp,
+    /// Columns. 0 for a picture that could not be read.
+    pub width: usize,
+    /// Rows. 0 for a picture that could not be read.
+    pub height: usize,
+    /// Grey values, `[height, width]` row-major, 0 black to 255 white.
+    pub luma: Vec<u8>,
+    /// Why the picture could not be read; such a frame still gets its sample.
+    pub error: Option<String>,
+}
+
+impl Frame {
+    /// An empty frame, ready to be filled by a source.
+    pub fn new() -> Self {
+        Frame {
+            seq: 0,
+            name: FrameName::Number,
+            captured_at: Timestamp(0),
+            width: 0,
+            height: 0,
+            luma: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Frame::new()
+    }
+}

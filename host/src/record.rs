@@ -1,0 +1,385 @@
+//! The records: what sockets, files and `gazed watch` carry, one JSON object a line.
+//!
+//! This page is the client's manual. `type` comes first and keys keep the order shown here.
+//! A change of meaning raises [`VERSION`]; new keys at the end of a record do not.
+//!
+//! Pixels (`_px`) are those of the original full frame, x right, y down, the centre of the top-left
+//! pixel is 0,0. `_mm` of `head` and `gaze` are camera axes; of `por`, the screen plane from its
+//! top-left corner. Angles are radians with the signs of [`gaze_protocol`]; `_us` are microseconds
+//! since the source's first frame. Left and right are the observer's own. Numbers that are not
+//! known are `null`, never 0.
+//!
+//! Without a face, `face`, `eyes`, `head`, `gaze`, `features` and `por` are null. With one, `face`,
+//! `eyes` and `head` are always there; an eye that is not seen is null; a seen eye always has
+//! `iris_px`, an estimate while it is closed; `gaze` is null only for `eye_closed`.
+
+use gaze_protocol::Validity;
+use serde::{Deserialize, Serialize};
+
+/// Version of the records, in the header.
+pub const VERSION: u32 = 1;
+
+/// The first record of every stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Program and its version: `gazed 0.1.0`.
+    pub program: String,
+    /// What is read; files by base name.
+    pub source: String,
+    /// Width and height, px; null before the first frame or when pictures differ in size.
+    pub frame_size_px: Option<[usize; 2]>,
+    /// The networks in use.
+    pub models: Vec<ModelRecord>,
+    /// The profile in use.
+    pub user: Option<String>,
+    /// The screen that `por` is on.
+    pub screen: ScreenRecord,
+}
+
+/// A network, by name and content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Name in `models/manifest.toml`.
+    pub name: String,
+    /// Hash of the ONNX file, hex.
+    pub sha256: String,
+}
+
+/// The screen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScreenRecord {
+    /// Width of the active area, mm.
+    pub width_mm: f32,
+    /// Height of the active area, mm.
+    pub height_mm: f32,
+    /// Width, px; null when not known.
+    pub width_px: Option<u32>,
+    /// Height, px; null when not known.
+    pub height_px: Option<u32>,
+}
+
+/// One frame's gaze.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Number of the frame, from 0; each decoded frame has exactly one sample.
+    pub seq: u64,
+    /// Base name of the picture's file, or the frame's number.
+    pub frame: FrameRecord,
+    /// Width and height of this frame.
+    pub size_px: [usize; 2],
+    /// Time of exposure.
+    pub t_us: u64,
+    /// What the sample is worth.
+    pub validity: Validity,
+    /// The observer's face.
+    pub face: Option<Face>,
+    /// The observer's eyes.
+    pub eyes: Option<Eyes>,
+    /// Position and rotation of the head.
+    pub head: Option<Head>,
+    /// Direction of gaze before calibration.
+    pub gaze: Option<Gaze>,
+    /// What calibration may use besides the angles.
+    pub features: Option<Vec<f32>>,
+    /// Point of regard.
+    pub por: Option<Por>,
+    /// From exposure to the record's writing; null when a file is processed.
+    pub latency_us: Option<u64>,
+    /// Why the picture could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The name of a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FrameRecord {
+    /// Video and camera: the number.
+    Number(u64),
+    /// Folder of pictures: the base name.
+    File(String),
+}
+
+/// The face.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Face {
+    /// x, y, width, height; px.
+    #[serde(rename = "box")]
+    pub box_px: [f32; 4],
+    /// 0 to 1.
+    pub confidence: f32,
+}
+
+/// The two eyes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eyes {
+    /// The observer's left eye (right in the picture).
+    pub left: Option<Eye>,
+    /// The observer's right eye.
+    pub right: Option<Eye>,
+}
+
+/// One eye.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eye {
+    /// Midpoint of the eye corners; px.
+    pub center_px: [f32; 2],
+    /// Iris centre x, y and radius; px.
+    pub iris_px: [f32; 3],
+    /// 0 closed to 1 wide open.
+    pub openness: f32,
+    /// 0 to 1.
+    pub confidence: f32,
+}
+
+/// Head pose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// Midpoint between the eyes, camera axes.
+    pub position_mm: [f32; 3],
+    /// Positive towards the observer's left.
+    pub yaw_rad: f32,
+    /// Positive up.
+    pub pitch_rad: f32,
+    /// Positive clockwise in the picture.
+    pub roll_rad: f32,
+}
+
+/// Gaze.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gaze {
+    /// Positive towards the observer's left.
+    pub yaw_rad: f32,
+    /// Positive up.
+    pub pitch_rad: f32,
+    /// Standard deviation per axis, as the network states it.
+    pub sigma_rad: f32,
+    /// Where the line of gaze starts, camera axes.
+    pub origin_mm: [f32; 3],
+}
+
+/// Point of regard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Por {
+    /// From the screen's left edge.
+    pub x_mm: f32,
+    /// From the screen's top edge.
+    pub y_mm: f32,
+    /// `x_mm` as share of the screen's width: 0 left, 1 right; may lie outside.
+    pub x: f32,
+    /// `y_mm` as share of the screen's height: 0 top, 1 bottom; may lie outside.
+    pub y: f32,
+}
+
+/// The eyes rested on one place.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fixation {
+    /// First sample.
+    pub onset_us: u64,
+    /// Last sample.
+    pub offset_us: u64,
+    /// Mean point of regard.
+    pub por: Option<Por>,
+    /// (max − min) of yaw plus (max − min) of pitch, degrees of visual angle.
+    pub dispersion_deg: f32,
+}
+
+/// The eyes jumped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Saccade {
+    /// Last sample before the jump.
+    pub onset_us: u64,
+    /// First sample after it.
+    pub offset_us: u64,
+    /// Where it landed.
+    pub por: Option<Por>,
+    /// Angle between before and after, degrees of visual angle.
+    pub amplitude_deg: f32,
+    /// Greatest velocity between two samples, degrees a second.
+    pub peak_velocity_deg_s: f32,
+}
+
+/// The eyes closed and opened, or gaze was missing: `blink` and `gap`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// First sample without gaze.
+    pub onset_us: u64,
+    /// First sample with gaze again.
+    pub offset_us: u64,
+}
+
+/// The gaze entered or left an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObjectVisit {
+    /// The object's id in the scene.
+    pub object: String,
+    /// First sample on the object.
+    pub onset_us: u64,
+    /// First sample off it; on entering, the same as `onset_us`.
+    pub offset_us: u64,
+    /// `offset_us − onset_us` on leaving; null on entering.
+    pub dwell_us: Option<u64>,
+}
+
+/// Any record. `type` is the variant's name in snake case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most records are samples; boxing them would allocate per frame"
+)]
+pub enum Record {
+    /// First of every stream.
+    Header(Header),
+    /// One a frame.
+    Sample(Sample),
+    /// A completed fixation.
+    Fixation(Fixation),
+    /// A completed saccade.
+    Saccade(Saccade),
+    /// A completed blink.
+    Blink(Interval),
+    /// A stretch without gaze that is not a blink.
+    Gap(Interval),
+    /// The gaze entered an object.
+    ObjectEnter(ObjectVisit),
+    /// The gaze left an object.
+    ObjectLeave(ObjectVisit),
+    /// The answer to a message that could not be used; the connection stays open.
+    Error(ErrorRecord),
+}
+
+/// What was wrong with a client's message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorRecord {
+    /// What was wrong and what was expected.
+    pub message: String,
+}
+
+/// The kinds of record that a client can subscribe to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordKind {
+    /// [`Record::Sample`].
+    Sample,
+    /// [`Record::Fixation`].
+    Fixation,
+    /// [`Record::Saccade`].
+    Saccade,
+    /// [`Record::Blink`].
+    Blink,
+    /// [`Record::Gap`].
+    Gap,
+    /// [`Record::ObjectEnter`].
+    ObjectEnter,
+    /// [`Record::ObjectLeave`].
+    ObjectLeave,
+}
+
+impl Record {
+    /// The kind to subscribe to; headers and errors go to everybody they concern.
+    pub fn kind(&self) -> Option<RecordKind> {
+        Some(match self {
+            Record::Header(_) | Record::Error(_) => return None,
+            Record::Sample(_) => RecordKind::Sample,
+            Record::Fixation(_) => RecordKind::Fixation,
+            Record::Saccade(_) => RecordKind::Saccade,
+            Record::Blink(_) => RecordKind::Blink,
+            Record::Gap(_) => RecordKind::Gap,
+            Record::ObjectEnter(_) => RecordKind::ObjectEnter,
+            Record::ObjectLeave(_) => RecordKind::ObjectLeave,
+        })
+    }
+
+    /// The record as one line of JSON, without the line break.
+    ///
+    /// # Panics
+    /// Never: every field is a plain number, text or list.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("records hold only plain values")
+    }
+}
+
+/// What a client may send, one JSON object a line.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Which records to send; the answer is the header. Absent or empty `types`: all.
+    Subscribe {
+        /// Kinds wanted.
+        #[serde(default)]
+        types: Vec<RecordKind>,
+    },
+    /// Replaces the objects on the screen.
+    Scene(SceneMessage),
+    /// Changes some objects of the scene.
+    SceneUpdate(SceneUpdateMessage),
+}
+
+/// The objects on the screen. Other keys of a scene file (`image`, `px_per_deg`, …)
+/// are accepted and not used.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SceneMessage {
+    /// Name of the scene.
+    pub scene_id: String,
+    /// Width of the scene in its pixels, mapped to the screen's width.
+    pub width_px: f32,
+    /// Height of the scene in its pixels, mapped to the screen's height.
+    pub height_px: f32,
+    /// The objects.
+    pub objects: Vec<SceneObject>,
+}
+
+/// One object of a scene.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SceneObject {
+    /// Unique in its scene; text or a whole number.
+    pub id: SceneObjectId,
+    /// x, y, width, height in scene pixels, origin top-left.
+    #[serde(rename = "box")]
+    pub box_px: [f32; 4],
+    /// Class name.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// The application's or detector's confidence.
+    #[serde(default)]
+    pub score: Option<f32>,
+}
+
+/// Objects are named by text or number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(untagged)]
+pub enum SceneObjectId {
+    /// A name.
+    Text(String),
+    /// A number, as the data sets use.
+    Number(i64),
+}
+
+/// A change of some objects.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct SceneUpdateMessage {
+    /// Must be the current scene.
+    pub scene_id: String,
+    /// New objects.
+    #[serde(default)]
+    pub add: Vec<SceneObject>,
+    /// Objects that moved.
+    #[serde(default, rename = "move")]
+    pub moved: Vec<MovedObject>,
+    /// Objects that went.
+    #[serde(default)]
+    pub remove: Vec<SceneObjectId>,
+}
+
+/// A new box for an object.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct MovedObject {
+    /// Which.
+    pub id: SceneObjectId,
+    /// x, y, width, height in scene pixels.
+    #[serde(rename = "box")]
+    pub box_px: [f32; 4],
+}
