@@ -1,0 +1,43 @@
+"""Exports one trained network: ``python -m gaze_models.export --config configs/X.toml --out DIR``.
+
+`--out` is the run folder that holds ``checkpoint.pt``; ``--models`` is where the files go.
+"""
+
+from __future__ import annotations
+
+from gaze_models.common import (
+    export_onnx,
+    golden_error,
+    load_checkpoint,
+    load_task,
+    parameter_count,
+    seed_everything,
+    stage_arguments,
+    write_goldens,
+    write_manifest_entry,
+)
+
+
+def main() -> None:
+    """Write ``onnx/<name>.onnx``, its goldens and its entry in ``manifest.toml``."""
+    arguments, config = stage_arguments(main.__doc__)
+    seed_everything(config["seed"])
+    task = load_task(config, None)
+    network = task.network()
+    network.load_state_dict(load_checkpoint(arguments.out / "checkpoint.pt")["average"])
+    network.eval()
+    contract = task.contract
+    file = arguments.models / "onnx" / f"{contract.name}.onnx"
+    model = export_onnx(network, contract, file)
+    write_goldens(network, contract, task.golden_inputs(), arguments.models)
+    worst = golden_error(file, contract, arguments.models)
+    if worst > contract.tolerance:
+        raise SystemExit(f"{contract.name}: ONNX Runtime is {worst:.2e} away from PyTorch on the goldens")
+    write_manifest_entry(arguments.models, contract, file, model, parameter_count(network))
+    print(
+        f"{file}: {file.stat().st_size} bytes, {parameter_count(network)} parameters, golden error {worst:.1e}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Eye patches and their truth, as `eyes.onnx` wants them.
+
+Training keeps *wide* patches (1.6 times as wide as the contract's, 64 x 96 pixels) so that shift, scale
+and rotation can be drawn afresh in every epoch. They are neither turned upright differently nor mirrored;
+:func:`canonical` and :func:`canonical_truth` mirror the left eye when the patches go into the network.
+
+Patch units run 0..1 across the contract's 48 x 64 patch, x to the picture's right, y down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from gaze_models.data import EYE_PATCH, Crop, eye_crops, openness
+
+PATCH_W, PATCH_H = EYE_PATCH
+WIDE_W, WIDE_H = 96, 64
+WIDE_SCALE = 1.6
+"""Width of the wide patch in widths of the contract's patch."""
+
+EYE_COLUMNS = ("iris_x", "iris_y", "iris_radius", "openness")
+"""Columns of the truth per eye: patch units, share of the patch width, 0..1."""
+
+
+def widen(crop: Crop) -> Crop:
+    """Return the wide crop around a contract patch."""
+    return dataclasses.replace(crop, width=WIDE_SCALE * crop.width, columns=WIDE_W, rows=WIDE_H)
+
+
+def cut_wide(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return both wide patches of a face, (2, 64, 96) uint8, the observer's right eye first."""
+    patches = [widen(crop).sample(grey) for crop in eye_crops(points)]
+    return np.clip(np.round(np.stack(patches)), 0, 255).astype(np.uint8)
+
+
+def cut_contract(grey: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the network's `patches` of one face, (2, 1, 48, 64) float32, 0..1, the left eye mirrored."""
+    patches = [crop.sample(grey) for crop in eye_crops(points)]
+    return canonical(np.stack(patches) / 255)[:, None].astype(np.float32)
+
+
+def eye_truth(points: np.ndarray) -> np.ndarray:
+    """Return iris and opening of both eyes from the 49 points, (2, 4) float32, ``EYE_COLUMNS``, unmirrored."""
+    truth = np.zeros((2, 4), np.float32)
+    for eye, (crop, iris) in enumerate(zip(eye_crops(points), (32, 37), strict=True)):
+        truth[eye, :2] = crop.points_from_source(points[iris])
+        radius = np.linalg.norm(points[iris + 1 : iris + 5] - points[iris], axis=1).mean()
+        truth[eye, 2] = radius / crop.width
+    truth[:, 3] = openness(points)
+    return truth
+
+
+def canonical(patches: np.ndarray) -> np.ndarray:
+    """Mirror the left eye of (..., 2, rows, columns)."""
+    result = patches.copy()
+    result[..., 1, :, :] = result[..., 1, :, ::-1]
+    return result
+
+
+def canonical_truth(truth: np.ndarray) -> np.ndarray:
+    """Mirror the iris x of the left eye of (..., 2, columns)."""
+    result = truth.copy()
+    result[..., 1, 0] = 1 - result[..., 1, 0]
+    return result
