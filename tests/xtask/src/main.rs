@@ -1,2 +1,78 @@
-//! .
-fn main() {}
+//! `cargo xtask`: what continuous integration and releases run, one command a step.
+
+mod bench;
+mod checks;
+mod shell;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Checks, benches and tools of the workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    /// The step
+    #[command(subcommand)]
+    step: Step,
+}
+
+/// One step; `ci` runs them all, save the benches.
+#[derive(Subcommand)]
+enum Step {
+    /// Every check below, in order, stopping at the first that fails
+    Ci,
+    /// Formatting
+    Fmt,
+    /// clippy without warnings, with and without optional features
+    Clippy,
+    /// rustdoc without warnings
+    Doc,
+    /// The crates of `firmware/` on bare metal (thumbv6m), run in the emulator
+    Nostd,
+    /// The golden suite on ONNX Runtime
+    Ort,
+    /// The live page in headless Chromium against the real daemon
+    Browser,
+    /// The unit file: `systemd-analyze verify` and its exposure
+    Systemd,
+    /// Which crate may depend on which
+    Dependencies,
+    /// Licences, banned crates and sources
+    Deny,
+    /// Lint of the training pipeline
+    Training,
+    /// Speed and memory side by side with MediaPipe, in one run
+    Bench {
+        /// Half an hour of media time for the memory-growth run instead of one minute
+        #[arg(long)]
+        long: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().step {
+        Step::Ci => {
+            checks::fmt()?;
+            checks::dependencies()?;
+            checks::clippy()?;
+            checks::doc()?;
+            checks::systemd()?;
+            checks::nostd()?;
+            checks::ort()?;
+            checks::browser()?;
+            checks::training()?;
+            checks::deny()
+        }
+        Step::Fmt => checks::fmt(),
+        Step::Clippy => checks::clippy(),
+        Step::Doc => checks::doc(),
+        Step::Nostd => checks::nostd(),
+        Step::Ort => checks::ort(),
+        Step::Browser => checks::browser(),
+        Step::Systemd => checks::systemd(),
+        Step::Dependencies => checks::dependencies(),
+        Step::Deny => checks::deny(),
+        Step::Training => checks::training(),
+        Step::Bench { long } => bench::run(long),
+    }
+}

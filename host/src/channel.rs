@@ -1,0 +1,270 @@
+//! The two kinds of channel: `latest`, a slot of one that is overwritten, and `events`, a bounded
+//! queue. Both count what they drop.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::frame::Frame;
+
+/// Empty frames kept for reuse: one being filled, one unread, one being looked at.
+const SPARE_FRAMES: usize = 3;
+
+/// Makes a slot that holds the newest frame only.
+///
+/// The camera never waits: it replaces a frame that nobody has taken, and the count of those is in
+/// [`FrameSender::replaced`]. Frames travel back through the slot, so that a steady stream reuses
+/// the same buffers.
+pub fn latest() -> (FrameSender, FrameReceiver) {
+    let slot = Arc::new(Slot::default());
+    (FrameSender(Arc::clone(&slot)), FrameReceiver(slot))
+}
+
+#[derive(Default)]
+struct Slot {
+    state: Mutex<SlotState>,
+    changed: Condvar,
+    replaced: AtomicU64,
+}
+
+#[derive(Default)]
+struct SlotState {
+    newest: Option<Frame>,
+    spare: Vec<Frame>,
+    sender_is_gone: bool,
+    receiver_is_gone: bool,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, SlotState> {
+        // The state is whole after every statement, so a panic elsewhere leaves nothing torn.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The camera's end of [`latest`].
+pub struct FrameSender(Arc<Slot>);
+
+/// The vision stage's end of [`latest`].
+pub struct FrameReceiver(Arc<Slot>);
+
+/// The other end is gone; the thread should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disconnected;
+
+impl FrameSender {
+    /// An empty frame to fill, used before where possible.
+    pub fn spare(&self) -> Frame {
+        self.0.lock().spare.pop().unwrap_or_default()
+    }
+
+    /// Puts the newest frame into the slot; an unread one is replaced and counted.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when nobody will read it.
+    pub fn publish(&self, frame: Frame) -> Result<(), Disconnected> {
+        let mut state = self.0.lock();
+        if state.receiver_is_gone {
+            return Err(Disconnected);
+        }
+        if let Some(unread) = state.newest.replace(frame) {
+            self.0.replaced.fetch_add(1, Ordering::Relaxed);
+            state.recycle(unread);
+        }
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits until the slot is empty, for sources that must not lose a frame.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when nobody will empty it.
+    pub fn wait_until_taken(&self) -> Result<(), Disconnected> {
+        let mut state = self.0.lock();
+        while state.newest.is_some() && !state.receiver_is_gone {
+            state = self
+                .0
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.receiver_is_gone {
+            Err(Disconnected)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Frames that were replaced before anybody looked at them.
+    pub fn replaced(&self) -> u64 {
+        self.0.replaced.load(Ordering::Relaxed)
+    }
+}
+
+impl FrameReceiver {
+    /// Waits for a frame, at most `timeout`; `Ok(None)` when none came in that time.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when the slot is empty and the camera's end is gone.
+    pub fn take(&self, timeout: Duration) -> Result<Option<Frame>, Disconnected> {
+        let (mut state, _) = self
+            .0
+            .changed
+            .wait_timeout_while(self.0.lock(), timeout, |state| {
+                state.newest.is_none() && !state.sender_is_gone
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        let frame = state.newest.take();
+        if frame.is_none() && state.sender_is_gone {
+            return Err(Disconnected);
+        }
+        self.0.changed.notify_all();
+        Ok(frame)
+    }
+
+    /// Gives an empty frame back for reuse.
+    pub fn give_back(&self, frame: Frame) {
+        self.0.lock().recycle(frame);
+    }
+}
+
+impl SlotState {
+    fn recycle(&mut self, frame: Frame) {
+        if self.spare.len() < SPARE_FRAMES {
+            self.spare.push(frame);
+        }
+    }
+}
+
+impl Drop for FrameSender {
+    fn drop(&mut self) {
+        self.0.lock().sender_is_gone = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drop for FrameReceiver {
+    fn drop(&mut self) {
+        self.0.lock().receiver_is_gone = true;
+        self.0.changed.notify_all();
+    }
+}
+
+/// Makes a bounded queue whose sender can choose to drop, and counts it.
+pub fn events<T>(capacity: usize) -> (EventSender<T>, Receiver<T>) {
+    let (sender, receiver) = crossbeam_channel::bounded(capacity);
+    (
+        EventSender {
+            sender,
+            dropped: Arc::default(),
+        },
+        receiver,
+    )
+}
+
+/// The sending end of [`events`].
+pub struct EventSender<T> {
+    sender: Sender<T>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<T> Clone for EventSender<T> {
+    fn clone(&self) -> Self {
+        EventSender {
+            sender: self.sender.clone(),
+            dropped: Arc::clone(&self.dropped),
+        }
+    }
+}
+
+impl<T> EventSender<T> {
+    /// Sends, waiting for room: nothing is lost, the sender slows down.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when the receiver is gone.
+    pub fn send(&self, item: T) -> Result<(), Disconnected> {
+        self.sender.send(item).map_err(|_| Disconnected)
+    }
+
+    /// Sends if there is room, else drops and counts; `Ok(false)` says it was dropped.
+    ///
+    /// # Errors
+    /// [`Disconnected`] when the receiver is gone.
+    pub fn send_or_drop(&self, item: T) -> Result<bool, Disconnected> {
+        match self.sender.try_send(item) {
+            Ok(()) => Ok(true),
+            Err(TrySendError::Full(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(Disconnected),
+        }
+    }
+
+    /// Items dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(seq: u64) -> Frame {
+        Frame {
+            seq,
+            ..Frame::new()
+        }
+    }
+
+    #[test]
+    fn an_unread_frame_is_replaced_by_the_newest_and_counted() {
+        let (sender, receiver) = latest();
+        for seq in 0..5 {
+            sender.publish(numbered(seq)).unwrap();
+        }
+        let frame = receiver.take(Duration::ZERO).unwrap().unwrap();
+        assert_eq!((frame.seq, sender.replaced()), (4, 4));
+        assert!(receiver.take(Duration::ZERO).unwrap().is_none());
+    }
+
+    #[test]
+    fn buffers_travel_back_to_the_camera() {
+        let (sender, receiver) = latest();
+        let mut frame = sender.spare();
+        frame.luma = vec![7; 10];
+        sender.publish(frame).unwrap();
+        receiver.give_back(receiver.take(Duration::ZERO).unwrap().unwrap());
+        assert_eq!(sender.spare().luma.len(), 10);
+    }
+
+    #[test]
+    fn the_last_frame_is_still_delivered_after_the_camera_has_gone() {
+        let (sender, receiver) = latest();
+        sender.publish(numbered(3)).unwrap();
+        drop(sender);
+        assert_eq!(receiver.take(Duration::ZERO).unwrap().unwrap().seq, 3);
+        assert!(receiver.take(Duration::ZERO).is_err());
+    }
+
+    #[test]
+    fn a_camera_learns_that_nobody_reads() {
+        let (sender, receiver) = latest();
+        drop(receiver);
+        assert!(sender.publish(numbered(0)).is_err());
+        assert!(sender.wait_until_taken().is_err());
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts() {
+        let (sender, receiver) = events(1);
+        assert_eq!(sender.send_or_drop(1), Ok(true));
+        assert_eq!(sender.send_or_drop(2), Ok(false));
+        assert_eq!((receiver.recv().unwrap(), sender.dropped()), (1, 1));
+        drop(receiver);
+        assert_eq!(sender.send(3), Err(Disconnected));
+    }
+}

@@ -1,0 +1,115 @@
+//! Turns what the stages produce into records.
+
+use gaze_protocol::{GazeEvent, GazeSample, PointOfRegard};
+
+use super::{
+    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, Por, Record, Saccade,
+    Sample, ScreenRecord,
+};
+use crate::frame::FrameName;
+use crate::vision::{EyeObservation, Observation};
+
+impl ScreenRecord {
+    fn por(&self, por: PointOfRegard) -> Por {
+        Por {
+            x_mm: por.x_mm,
+            y_mm: por.y_mm,
+            x: por.x_mm / self.width_mm,
+            y: por.y_mm / self.height_mm,
+        }
+    }
+}
+
+impl Record {
+    /// The sample record of one frame.
+    ///
+    /// `latency_us` is the time from exposure to now; none for files.
+    pub fn from_sample(
+        observation: &Observation,
+        sample: &GazeSample,
+        screen: &ScreenRecord,
+        latency_us: Option<u64>,
+    ) -> Record {
+        let face = observation.face.as_ref();
+        Record::Sample(Sample {
+            seq: observation.seq,
+            frame: match &observation.frame {
+                FrameName::Number => FrameRecord::Number(observation.seq),
+                FrameName::File(name) => FrameRecord::File(name.clone()),
+            },
+            size_px: observation.size_px,
+            t_us: observation.captured_at.as_us(),
+            validity: sample.validity,
+            face: face.map(|face| Face { box_px: face.box_px, confidence: face.confidence }),
+            eyes: face.map(|face| Eyes {
+                left: face.left_eye.map(eye),
+                right: face.right_eye.map(eye),
+            }),
+            head: face.map(|face| Head {
+                position_mm: face.head.position_mm,
+                yaw_rad: face.head.yaw_rad,
+                pitch_rad: face.head.pitch_rad,
+                roll_rad: face.head.roll_rad,
+            }),
+            gaze: face.and_then(|face| face.gaze).map(|gaze| Gaze {
+                yaw_rad: gaze.angles.yaw_rad,
+                pitch_rad: gaze.angles.pitch_rad,
+                sigma_rad: gaze.sigma_rad,
+                origin_mm: gaze.origin_mm,
+            }),
+            features: face.map(|face| face.features.to_vec()),
+            por: sample.por.map(|por| screen.por(por)),
+            latency_us,
+            error: observation.error.clone(),
+        })
+    }
+
+    /// The record of an event; none for a sample, whose record needs its observation.
+    pub fn from_event(event: &GazeEvent, screen: &ScreenRecord) -> Option<Record> {
+        Some(match event {
+            GazeEvent::Sample(_) => return None,
+            GazeEvent::Fixation(fixation) => Record::Fixation(Fixation {
+                onset_us: fixation.onset.as_us(),
+                offset_us: fixation.offset.as_us(),
+                por: fixation.por.map(|por| screen.por(por)),
+                dispersion_deg: fixation.dispersion_rad.to_degrees(),
+            }),
+            GazeEvent::Saccade(saccade) => Record::Saccade(Saccade {
+                onset_us: saccade.onset.as_us(),
+                offset_us: saccade.offset.as_us(),
+                por: saccade.landing.map(|por| screen.por(por)),
+                amplitude_deg: saccade.amplitude_rad.to_degrees(),
+                peak_velocity_deg_s: saccade.peak_velocity_rad_s.to_degrees(),
+            }),
+            GazeEvent::Blink(blink) => Record::Blink(Interval {
+                onset_us: blink.onset.as_us(),
+                offset_us: blink.offset.as_us(),
+            }),
+            GazeEvent::Gap(gap) => Record::Gap(Interval {
+                onset_us: gap.onset.as_us(),
+                offset_us: gap.offset.as_us(),
+            }),
+            GazeEvent::ObjectEnter(visit) => Record::ObjectEnter(ObjectVisit {
+                object: visit.object.as_str().to_owned(),
+                onset_us: visit.onset.as_us(),
+                offset_us: visit.onset.as_us(),
+                dwell_us: None,
+            }),
+            GazeEvent::ObjectLeave(visit) => Record::ObjectLeave(ObjectVisit {
+                object: visit.object.as_str().to_owned(),
+                onset_us: visit.onset.as_us(),
+                offset_us: visit.offset.as_us(),
+                dwell_us: Some(visit.offset.since(visit.onset).as_us()),
+            }),
+        })
+    }
+}
+
+fn eye(eye: EyeObservation) -> Eye {
+    Eye {
+        center_px: eye.center_px,
+        iris_px: eye.iris_px,
+        openness: eye.openness,
+        confidence: eye.confidence,
+    }
+}

@@ -1,0 +1,164 @@
+//! The checks of continuous integration.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::shell::{cargo, command, is_installed, need, output, python, root, run, scratch};
+
+/// Formatting of Rust.
+pub fn fmt() -> Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+/// No warning, in the default build and with the features that need a library.
+pub fn clippy() -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    let mut all = cargo(&["clippy", "--workspace", "--all-targets", "--quiet"]);
+    run(all.args(deny))?;
+    let mut ort = cargo(&["clippy", "-p", "gaze-host", "--features", "ort", "--quiet"]);
+    run(ort.args(deny))
+}
+
+/// No broken link, no missing page.
+pub fn doc() -> Result<()> {
+    run(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Exposure that `systemd-analyze security` may show for the unit, 0 best to 10.
+const MAX_EXPOSURE: f32 = 1.8;
+
+/// The unit file is valid and hardened.
+pub fn systemd() -> Result<()> {
+    need(&[("systemd-analyze", "systemd")])?;
+    let folder = scratch("systemd")?;
+    // `verify` wants the program to exist; any will do.
+    let text = std::fs::read_to_string(root().join("host/config/gazed.service"))?;
+    let unit = folder.join("gazed.service");
+    std::fs::write(&unit, text.replace("/usr/bin/gazed", "/bin/true"))?;
+    let unit = unit.to_string_lossy().into_owned();
+    run(&mut command("systemd-analyze", &["verify", "--man=no", &unit]))?;
+    let report = output(&mut command(
+        "systemd-analyze",
+        &["security", "--offline=true", "--no-pager", "--json=off", &unit],
+    ))?;
+    let exposure: f32 = report
+        .lines()
+        .find(|line| line.contains("Overall exposure level"))
+        .and_then(|line| line.split_whitespace().rev().find_map(|word| word.parse().ok()))
+        .context("systemd-analyze printed no exposure level")?;
+    println!("exposure {exposure} (at most {MAX_EXPOSURE})");
+    ensure!(exposure <= MAX_EXPOSURE, "exposure {exposure} is above {MAX_EXPOSURE}");
+    Ok(())
+}
+
+/// The crates of `firmware/` without std, on an emulated Cortex-M.
+///
+/// A build of the whole workspace proves nothing here: the host turns `std` features on for all.
+pub fn nostd() -> Result<()> {
+    let folder = scratch("bare-metal")?;
+    let board = root().join("firmware/boards/emulated");
+    let environment = folder.join("env");
+    if !environment.exists() {
+        run(command("bash", &[]).arg(board.join("toolchain.sh")).arg(&folder))?;
+    }
+    let mut emulated = command(
+        "bash",
+        &["-c", ". \"$ENVIRONMENT\" && exec cargo run --release -Zbuild-std=core,alloc --target thumbv6m-none-eabi"],
+    );
+    emulated.env("ENVIRONMENT", &environment).current_dir(board);
+    // The board has a lockfile and a target folder of its own, and its own compiler.
+    run(emulated.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO"))
+}
+
+/// The golden suite on ONNX Runtime's own library, out of the Python package.
+pub fn ort() -> Result<()> {
+    let python = python("onnxruntime", &["onnxruntime==1.24.*"])?;
+    let library = output(&mut command(
+        &python.to_string_lossy(),
+        &["-c", "import glob, os, onnxruntime as o; print(glob.glob(os.path.join(os.path.dirname(o.__file__), 'capi', 'libonnxruntime.so.*'))[0])"],
+    ))?;
+    run(cargo(&["test", "-p", "gaze-tests", "--features", "ort", "--test", "backends"])
+        .env("ORT_DYLIB_PATH", library.trim()))
+}
+
+/// The live page in a real browser, against the real daemon.
+pub fn browser() -> Result<()> {
+    need(&[("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")])?;
+    run(&mut cargo(&["build", "-p", "gaze-host", "--bin", "gazed"]))?;
+    let folder = root().join("tests/browser");
+    run(command("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&folder))?;
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| root().join("target").to_string_lossy().into_owned());
+    run(command("npm", &["test", "--silent"])
+        .env("GAZED", format!("{target}/debug/gazed"))
+        .current_dir(&folder))
+}
+
+/// The training pipeline's style.
+pub fn training() -> Result<()> {
+    let python = python("ruff", &["ruff==0.14.*"])?;
+    run(&mut command(&python.to_string_lossy(), &["-m", "ruff", "check", "models/training"]))
+}
+
+/// Licences, banned crates and sources; advisories need a network that a build has not.
+pub fn deny() -> Result<()> {
+    if !is_installed("cargo-deny") {
+        let tools = scratch("tools")?;
+        run(&mut cargo(&["install", "--quiet", "--locked", "cargo-deny", "--root", &tools.to_string_lossy()]))?;
+        let program = tools.join("bin/cargo-deny");
+        return run(&mut command(&program.to_string_lossy(), DENY));
+    }
+    run(&mut command("cargo-deny", DENY))
+}
+
+const DENY: &[&str] = &["--all-features", "check", "--config", ".config/deny.toml", "licenses", "bans", "sources"];
+
+/// What each crate may use of ours, and, for the no_std half, of others.
+///
+/// The path tells the rule: `host` and `calibration` may use `firmware/*`, never the reverse.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("gaze-protocol", &["heapless", "libm", "serde"]),
+    ("gaze-signal", &["gaze-protocol", "heapless", "libm"]),
+    ("gaze-calibration", &["gaze-protocol", "nalgebra", "serde", "thiserror", "toml"]),
+];
+
+/// Our own crates that may be used by crates without a row in [`ALLOWED`].
+const OURS: &[(&str, &[&str])] = &[
+    ("gaze-models", &[]),
+    ("gaze-observer", &["gaze-protocol"]),
+    ("gaze-host", &["gaze-protocol", "gaze-signal", "gaze-calibration", "gaze-models", "gaze-observer"]),
+    ("gaze-tests", &["gaze-protocol", "gaze-signal", "gaze-calibration", "gaze-models", "gaze-observer", "gaze-host"]),
+    ("xtask", &[]),
+];
+
+/// Which crate may depend on which.
+pub fn dependencies() -> Result<()> {
+    let text = output(&mut cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata: Value = serde_json::from_str(&text)?;
+    let mut wrong = Vec::new();
+    for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
+        let name = package["name"].as_str().unwrap_or_default();
+        let strict = ALLOWED.iter().find(|(crate_name, _)| *crate_name == name);
+        let ours = OURS.iter().find(|(crate_name, _)| *crate_name == name);
+        if strict.is_none() && ours.is_none() {
+            bail!("{name} has no row in the dependency table of xtask");
+        }
+        for dependency in package["dependencies"].as_array().into_iter().flatten() {
+            let used = dependency["name"].as_str().unwrap_or_default();
+            // Tests may use anything.
+            if dependency["kind"] == "dev" {
+                continue;
+            }
+            let is_allowed = match (strict, ours) {
+                (Some((_, allowed)), _) => allowed.contains(&used),
+                (None, Some((_, allowed))) => !used.starts_with("gaze-") || allowed.contains(&used),
+                (None, None) => false,
+            };
+            if !is_allowed {
+                wrong.push(format!("{name} → {used}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "dependencies against the rule: {}", wrong.join(", "));
+    println!("dependency directions hold");
+    Ok(())
+}
