@@ -211,6 +211,7 @@ def export_onnx(network: nn.Module, contract: ModelContract, path: Path) -> onnx
             dynamo=False,
         )
     model = onnx.load(path)
+    inline_identities(model)
     model.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""
@@ -226,17 +227,27 @@ def export_onnx(network: nn.Module, contract: ModelContract, path: Path) -> onnx
     return model
 
 
-def write_goldens(
-    network: nn.Module, contract: ModelContract, inputs: dict[str, np.ndarray], models: Path
-) -> None:
+def inline_identities(model: onnx.ModelProto) -> None:
+    """Drop Identity nodes: the tracer makes them where two weights are equal."""
+    names = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Identity"}
+    outputs = {o.name for o in model.graph.output}
+    kept = [n for n in model.graph.node if n.op_type != "Identity" or n.output[0] in outputs]
+    for node in kept:
+        for k, name in enumerate(node.input):
+            while name in names and name not in outputs:
+                name = names[name]
+            node.input[k] = name
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def write_goldens(network: nn.Module, contract: ModelContract, inputs: dict[str, np.ndarray], models: Path) -> None:
     """Write the golden cases, little-endian f32, cases one after the other; the outputs are PyTorch's."""
     folder = models / "golden"
     folder.mkdir(parents=True, exist_ok=True)
     outputs: dict[str, list[np.ndarray]] = {name: [] for name in contract.outputs}
     for case in range(GOLDEN_CASES):
-        arguments = [
-            torch.from_numpy(np.ascontiguousarray(inputs[n][case], np.float32)) for n in contract.inputs
-        ]
+        arguments = [torch.from_numpy(np.ascontiguousarray(inputs[n][case], np.float32)) for n in contract.inputs]
         with torch.no_grad():
             found = network(*arguments)
         found = found if isinstance(found, tuple | list) else (found,)

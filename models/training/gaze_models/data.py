@@ -144,10 +144,7 @@ def read_negatives(path: Path, limit: int | None = None) -> list[Picture]:
         names = sorted(n for n in tar.getnames() if n.startswith("img/") and n != "img/")
         if limit is not None:
             names = names[:: max(1, len(names) // limit)][:limit]
-        return [
-            Picture(path.stem, n, f"{path.stem}/{n}", decode_grey(tar.extractfile(n).read()), ())
-            for n in names
-        ]
+        return [Picture(path.stem, n, f"{path.stem}/{n}", decode_grey(tar.extractfile(n).read()), ()) for n in names]
 
 
 def read_faces(directory: Path, split: str | None = None, limit: int | None = None) -> list[Picture]:
@@ -243,9 +240,7 @@ def face_crop(points: np.ndarray) -> Crop:
 def eye_crops(points: np.ndarray) -> tuple[Crop, Crop]:
     """Return the patches of the observer's right and left eye; the left one is not yet mirrored."""
     _, _, u, scale = face_axes(points)
-    return tuple(
-        Crop((points[a] + points[b]) / 2, u, EYE_WIDTH * scale, *EYE_PATCH) for a, b in ((0, 8), (16, 24))
-    )
+    return tuple(Crop((points[a] + points[b]) / 2, u, EYE_WIDTH * scale, *EYE_PATCH) for a, b in ((0, 8), (16, 24)))
 
 
 def eye_distance(points: np.ndarray) -> float:
@@ -272,13 +267,9 @@ def flip_points(points: np.ndarray, width: float) -> np.ndarray:
 
 def draw_face(picture: np.ndarray, points: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
     """Return a BGR copy with points (pixels) and box (x0, y0, x1, y1) drawn in."""
-    canvas = (
-        cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy()
-    )
+    canvas = cv2.cvtColor(picture.astype(np.uint8), cv2.COLOR_GRAY2BGR) if picture.ndim == 2 else picture.copy()
     for k, (x, y) in enumerate(points):
-        colour = (
-            (0, 255, 0) if k < 16 else (255, 160, 0) if k < 32 else (0, 0, 255) if k < 42 else (0, 255, 255)
-        )
+        colour = (0, 255, 0) if k < 16 else (255, 160, 0) if k < 32 else (0, 0, 255) if k < 42 else (0, 255, 255)
         cv2.circle(canvas, (round(float(x)), round(float(y))), 1, colour, -1)
     if box is not None:
         x0, y0, x1, y1 = (round(float(b)) for b in box)
@@ -296,9 +287,7 @@ def tile(pictures: list[np.ndarray], columns: int = 8) -> np.ndarray:
 def main() -> None:
     """Check the sets; write ``data.json`` and ``data.png`` into the run folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument(
-        "--config", type=Path, help="accepted as by the other stages; nothing in it matters here"
-    )
+    parser.add_argument("--config", type=Path, help="accepted as by the other stages; nothing in it matters here")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--smoke", action="store_true")

@@ -1,0 +1,156 @@
+"""The vision chain in Python, finder to landmarks, as the daemon runs it: for checks against real clips.
+
+``python -m gaze_models.chain CLIP... --out DIR`` writes the points of every frame as ``<clip>.npy`` (frames, 49, 2;
+NaN without a face), pictures of every n-th frame, and how often the finder had to run. Needs ``ffmpeg``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from gaze_models.common import MODELS, onnx_session
+from gaze_models.data import FACE_CROP, FACE_SHIFT, FACE_SIDE, POINTS, Crop, draw_face, face_axes, face_crop, tile
+from gaze_models.face import COLUMNS, ROWS, find_faces
+
+
+class VisionChain:
+    """Finder while nobody is tracked, landmarks on every frame."""
+
+    def __init__(self, models: Path, threshold: float, presence: float = 0.5) -> None:
+        self.finder = onnx_session(models / "onnx" / "face.onnx")
+        self.landmarks = onnx_session(models / "onnx" / "landmarks.onnx")
+        self.threshold, self.presence = threshold, presence
+        self.crop: Crop | None = None
+        self.finder_runs = 0
+
+    def step(self, grey: np.ndarray) -> tuple[np.ndarray | None, float, np.ndarray | None]:
+        """Return points (49, 2) in pixels or None, presence 0..1 and openness of one frame."""
+        if self.crop is not None:
+            answer = self._points(grey, self.crop)
+            if answer[0] is not None:
+                return answer
+        self.finder_runs += 1
+        start = self._find(grey)
+        if start is None:
+            self.crop = None
+            return None, 0.0, None
+        first = self._points(grey, start)
+        return self._points(grey, self.crop) if first[0] is not None else first
+
+    def _find(self, grey: np.ndarray) -> Crop | None:
+        rows, columns = grey.shape
+        scale = min(COLUMNS / columns, ROWS / rows)
+        width, height = round(columns * scale), round(rows * scale)
+        image = np.zeros((ROWS, COLUMNS), np.float32)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        image[:height, :width] = cv2.resize(grey.astype(np.float32), (width, height), interpolation=method)
+        cells = self.finder.run(None, {"image": (image / 255)[None, None]})[0][0]
+        found = find_faces(cells, self.threshold)
+        if not len(found):
+            return None
+        best = found[np.argmax(found[:, 0] * np.sqrt(found[:, 3] * found[:, 4]))]
+        return crop_of_five((best[5:].reshape(5, 2) + 0.5) / scale - 0.5)
+
+    def _points(self, grey: np.ndarray, crop: Crop) -> tuple[np.ndarray | None, float, np.ndarray | None]:
+        face = (crop.sample(grey) / 255).astype(np.float32)[None, None]
+        found, logit, opened = self.landmarks.run(None, {"face": face})
+        presence = float(1 / (1 + np.exp(-logit[0, 0])))
+        if presence < self.presence:
+            self.crop = None
+            return None, presence, None
+        points = crop.points_to_source(found.reshape(POINTS, 2))
+        self.crop = face_crop(points)
+        return points, presence, opened[0]
+
+
+def crop_of_five(five: np.ndarray) -> Crop:
+    """Return the face crop of the finder's five points (pixels)."""
+    points = np.zeros((POINTS, 2))
+    points[[0, 8]], points[[16, 24]], points[43], points[44] = five[0], five[1], five[3], five[4]
+    eyes, mouth, u, scale = face_axes(points)
+    return Crop(eyes + FACE_SHIFT * (mouth - eyes), u, FACE_SIDE * scale, FACE_CROP, FACE_CROP)
+
+
+def grey_frames(clip: Path) -> Iterator[np.ndarray]:
+    """Yield every frame of a clip once, as grey."""
+    probe = subprocess.run(
+        [
+            "ffprobe",
+            "-v",
+            "error",
+            "-select_streams",
+            "v:0",
+            "-show_entries",
+            "stream=width,height",
+            "-of",
+            "json",
+            str(clip),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    stream = json.loads(probe.stdout)["streams"][0]
+    columns, rows = stream["width"], stream["height"]
+    decoder = subprocess.Popen(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-i",
+            str(clip),
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+            "-",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    while len(raw := decoder.stdout.read(rows * columns)) == rows * columns:
+        yield np.frombuffer(raw, np.uint8).reshape(rows, columns)
+    decoder.wait()
+
+
+def main() -> None:
+    """Run the chain over clips."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--every", type=int, default=60, help="draw every n-th frame")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for clip in arguments.clips:
+        chain = VisionChain(arguments.models, arguments.threshold)
+        track, shown = [], []
+        for number, grey in enumerate(tqdm(grey_frames(clip), desc=clip.stem, mininterval=5)):
+            points, presence, opened = chain.step(grey)
+            track.append(np.full((POINTS, 2), np.nan) if points is None else points)
+            if number % arguments.every == 0:
+                zoom = 320 / grey.shape[1]
+                small = cv2.resize(grey, (320, 240))
+                scaled = [] if points is None else points * [zoom, 240 / grey.shape[0]]
+                canvas = draw_face(small, scaled)
+                text = f"{number} {presence:.2f}" + ("" if opened is None else f" {opened[0]:.2f} {opened[1]:.2f}")
+                cv2.putText(canvas, text, (4, 14), 0, 0.4, (0, 255, 255))
+                shown.append(canvas)
+        found = np.array(track)
+        np.save(arguments.out / f"{clip.stem}.npy", found)
+        cv2.imwrite(str(arguments.out / f"{clip.stem}.png"), tile(shown[:36], 6))
+        seen = int(np.isfinite(found[:, 0, 0]).sum())
+        print(f"{clip.stem}: face in {seen} of {len(found)} frames, finder ran {chain.finder_runs} times")
+
+
+if __name__ == "__main__":
+    main()
