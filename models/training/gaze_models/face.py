@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ CONTRACT = ModelContract(
 )
 
 
+@functools.cache
 def cell_grid() -> np.ndarray:
     """Return (CELLS, 3): x and y of each cell's middle and its stride, in input pixels."""
     rows = []
@@ -214,7 +216,7 @@ class Scene:
         small_linear = linear @ np.linalg.inv(to_small)
         small_shift = shift - small_linear @ ((shrink - 1) / 2)
         pasted = cv2.warpAffine(
-            grey.astype(np.float32),
+            grey,
             np.column_stack([small_linear, small_shift]),
             (COLUMNS, ROWS),
             flags=cv2.INTER_LINEAR,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 
+import cv2
 import torch
 from tqdm import tqdm
 
@@ -31,6 +32,7 @@ def main() -> None:
     arguments, config = stage_arguments(main.__doc__)
     settings = config["train"]
     torch.set_num_threads(settings.get("threads", torch.get_num_threads()))
+    cv2.setNumThreads(1)  # the loading workers inherit this; their number is what the config says
     seed_everything(config["seed"])
     task = load_task(config, arguments.data)
     network = task.network().to(device())
