@@ -33,11 +33,12 @@ pub struct Saccade {
     pub onset: Timestamp,
     /// First sample after it.
     pub offset: Timestamp,
-    /// Angle between the lines of gaze at onset and offset, radians.
+    /// Angle between the places where the gaze rested before and after, radians.
     pub amplitude_rad: f32,
-    /// Greatest angular velocity between two samples of the jump, radians a second.
+    /// Greatest mean angular velocity between two neighbouring samples from onset to offset,
+    /// radians a second. At camera rates far below the true peak.
     pub peak_velocity_rad_s: f32,
-    /// Point of regard at the offset, where there is one.
+    /// Mean point of regard where the gaze came to rest, as far as it was known at the report.
     pub landing: Option<PointOfRegard>,
 }
 
@@ -50,10 +51,11 @@ pub struct Blink {
     pub offset: Timestamp,
 }
 
-/// A stretch without gaze that is not a blink: no face, a lost camera, eyes shut for long.
+/// A stretch without usable gaze that is not a blink: no face, a lost camera, eyes shut for long,
+/// low confidence for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataGap {
-    /// First sample without gaze.
+    /// First sample without gaze; when frames stopped coming, the last one that came.
     pub onset: Timestamp,
     /// First sample with gaze again, or the end of the stream.
     pub offset: Timestamp,

@@ -26,6 +26,12 @@ impl Validity {
     pub const fn has_gaze(self) -> bool {
         !matches!(self, Validity::NoFace | Validity::EyeClosed)
     }
+
+    /// Whether events are computed from a sample of this validity: gaze that the network stands by,
+    /// calibrated or not.
+    pub const fn is_usable(self) -> bool {
+        self.has_gaze() && !matches!(self, Validity::LowConfidence)
+    }
 }
 
 /// A direction of gaze in camera axes; radians.
@@ -109,7 +115,11 @@ mod tests {
 
     #[test]
     fn looking_into_the_camera_points_along_minus_z() {
-        assert_eq!(angles(0.0, 0.0).to_vector(), [0.0, 0.0, -1.0]);
+        let vector = angles(0.0, 0.0).to_vector();
+        assert!(
+            vector[0].abs() < 1e-7 && vector[1].abs() < 1e-7 /* f32 */
+        );
+        assert!((vector[2] + 1.0).abs() < 1e-7);
     }
 
     #[test]

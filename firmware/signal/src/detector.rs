@@ -1,0 +1,220 @@
+//! One stream of samples in, its eye-movement events out.
+
+use gaze_protocol::{GazeSample, Timestamp};
+
+use crate::LONGEST_STEP_BACK;
+use crate::adaptive::{Adaptive, AdaptiveSettings};
+use crate::blink::{BlinkSettings, Continuity, Link, Presence};
+use crate::event_buf::EventBuf;
+use crate::fixation::UsableSample;
+use crate::idt::{Idt, IdtSettings};
+use crate::ivt::{Ivt, IvtSettings};
+use crate::noise::Noise;
+use crate::settings::{SettingProblem, SettingProblems, settings};
+
+/// How fixations are told from saccades.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Detector {
+    /// The most probable partition of the stream into places of rest. Made for webcams.
+    #[default]
+    Adaptive,
+    /// Velocity threshold: for clean, fast trackers.
+    Ivt,
+    /// Dispersion threshold: for clean, slow trackers.
+    Idt,
+}
+
+settings! {
+    /// The running estimate of the noise, which all detectors adapt to.
+    pub struct NoiseSettings {
+        /// Standard deviation per axis that is assumed until a second of gaze has been seen, deg;
+        /// 0.01 to 5. Default 0.5, a good webcam.
+        pub first_deg: f32,
+        /// The estimate never goes below this, deg; 0.01 to 5. Default 0.3: what noise that is
+        /// alike from frame to frame, and so does not show in the estimate, comes to.
+        pub smallest_deg: f32,
+        /// Nor above this, deg; 0.01 to 10. Default 2: beyond it no saccade of webcam use stands
+        /// out.
+        pub largest_deg: f32,
+    }
+}
+
+impl Default for NoiseSettings {
+    fn default() -> Self {
+        NoiseSettings {
+            first_deg: 0.5,
+            smallest_deg: 0.3,
+            largest_deg: 2.0,
+        }
+    }
+}
+
+impl NoiseSettings {
+    /// Every setting that is out of range.
+    pub fn check(&self) -> SettingProblems {
+        let mut problems = SettingProblems::default();
+        problems.range("noise.first_deg", self.first_deg, 0.01, 5.0);
+        problems.range("noise.smallest_deg", self.smallest_deg, 0.01, 5.0);
+        problems.range("noise.largest_deg", self.largest_deg, 0.01, 10.0);
+        if problems.is_empty() {
+            let key = "noise.largest_deg";
+            problems.range(key, self.largest_deg, self.smallest_deg, 10.0);
+        }
+        problems
+    }
+}
+
+settings! {
+    /// Everything that the event detector can be told.
+    #[derive(Default)]
+    pub struct EventSettings {
+        /// Which detector decides.
+        pub detector: Detector,
+        /// Blinks and gaps.
+        pub blink: BlinkSettings,
+        /// The noise estimate.
+        pub noise: NoiseSettings,
+        /// Used when `detector` is adaptive.
+        pub adaptive: AdaptiveSettings,
+        /// Used when `detector` is ivt.
+        pub ivt: IvtSettings,
+        /// Used when `detector` is idt.
+        pub idt: IdtSettings,
+    }
+}
+
+impl EventSettings {
+    /// Every setting that is out of range, those of detectors not in use included.
+    pub fn check(&self) -> SettingProblems {
+        let mut problems = self.blink.check();
+        problems.append(self.noise.check());
+        problems.append(self.adaptive.check());
+        problems.append(self.ivt.check());
+        problems.append(self.idt.check());
+        problems
+    }
+}
+
+/// The detector in use. One per stream, so the size of the largest does not matter.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per stream, and there is no allocator to box with"
+)]
+enum FixationDetector {
+    Adaptive(Adaptive),
+    Ivt(Ivt),
+    Idt(Idt),
+}
+
+/// Finds fixations, saccades, blinks and gaps in a stream of gaze samples.
+///
+/// Each kind of event comes in the order of its onsets; fixations and saccades do not overlap (a
+/// saccade begins with the last sample of one fixation and ends with the first of the next), nor do
+/// blinks and gaps. A blink may lie within a fixation: the person kept looking at the same place.
+/// A fixation of any length takes the same memory: sums are kept, not samples.
+#[derive(Clone, Debug)]
+pub struct EventDetector {
+    continuity: Continuity,
+    fixations: FixationDetector,
+    last_at: Option<Timestamp>,
+    settings: EventSettings,
+}
+
+impl EventDetector {
+    /// A detector that has seen nothing.
+    ///
+    /// # Errors
+    /// The first setting that is out of range; [`EventSettings::check`] finds them all.
+    pub fn new(settings: EventSettings) -> Result<Self, SettingProblem> {
+        settings.check().into_result()?;
+        let limits = settings.noise;
+        let noise = Noise::new(
+            limits.first_deg.to_radians(),
+            limits.smallest_deg.to_radians(),
+            limits.largest_deg.to_radians(),
+        );
+        Ok(EventDetector {
+            continuity: Continuity::new(settings.blink),
+            fixations: match settings.detector {
+                Detector::Adaptive => {
+                    FixationDetector::Adaptive(Adaptive::new(settings.adaptive, noise))
+                }
+                Detector::Ivt => FixationDetector::Ivt(Ivt::new(settings.ivt, noise)),
+                Detector::Idt => FixationDetector::Idt(Idt::new(settings.idt, noise)),
+            },
+            last_at: None,
+            settings,
+        })
+    }
+
+    /// Turns one sample into the events it completes (usually none) and adds them to `out`.
+    ///
+    /// A sample whose time does not advance is passed over; one that steps back by more than a
+    /// second ends everything open and starts a new stream. Numbers that are not finite count as
+    /// low confidence.
+    pub fn step(&mut self, sample: &GazeSample, out: &mut EventBuf) {
+        let at = sample.captured_at;
+        if let Some(last_at) = self.last_at.filter(|last_at| at <= *last_at) {
+            if last_at.since(at) <= LONGEST_STEP_BACK {
+                return;
+            }
+            self.finish(out);
+        }
+        self.last_at = Some(at);
+        let presence = Presence::of(sample);
+        let (link, completed) = self.continuity.step(at, presence);
+        if link == Link::Broken {
+            self.flush(out);
+        }
+        if let Some(event) = completed {
+            out.push(event);
+        }
+        if presence == Presence::Usable
+            && let Some(gaze) = sample.line_of_gaze
+        {
+            let is_finite =
+                |por: &gaze_protocol::PointOfRegard| por.x_mm.is_finite() && por.y_mm.is_finite();
+            let usable = UsableSample {
+                at,
+                gaze,
+                por: sample.por.filter(is_finite),
+            };
+            match &mut self.fixations {
+                FixationDetector::Adaptive(adaptive) => adaptive.step(&usable, link, out),
+                FixationDetector::Ivt(ivt) => ivt.step(&usable, link, out),
+                FixationDetector::Idt(idt) => idt.step(&usable, link, out),
+            }
+        }
+    }
+
+    /// Ends the stream: what is open is completed. The next sample starts a new stream.
+    pub fn finish(&mut self, out: &mut EventBuf) {
+        self.flush(out);
+        if let Some(event) = self.continuity.finish() {
+            out.push(event);
+        }
+        self.continuity = Continuity::new(self.settings.blink);
+        self.last_at = None;
+    }
+
+    /// The noise in the gaze as estimated now: standard deviation per axis, radians, within the
+    /// limits of [`NoiseSettings`].
+    pub fn noise_rad(&self) -> f32 {
+        match &self.fixations {
+            FixationDetector::Adaptive(adaptive) => adaptive.noise_rad(),
+            FixationDetector::Ivt(ivt) => ivt.noise_rad(),
+            FixationDetector::Idt(idt) => idt.noise_rad(),
+        }
+    }
+
+    fn flush(&mut self, out: &mut EventBuf) {
+        match &mut self.fixations {
+            FixationDetector::Adaptive(adaptive) => adaptive.flush(out),
+            FixationDetector::Ivt(ivt) => ivt.flush(out),
+            FixationDetector::Idt(idt) => idt.flush(out),
+        }
+    }
+}
