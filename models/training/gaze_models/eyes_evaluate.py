@@ -2,13 +2,79 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
 import numpy as np
+
+from gaze_models.common import bootstrap_interval, onnx_session
+from gaze_models.data import Crop
+from gaze_models.eyes_patches import PATCH_H, PATCH_W, cut_contract
+from gaze_models.head_pose import HeadShape, head_shape
+
+if TYPE_CHECKING:
+    from gaze_models.eyes import EyeSet, EyeTask
 
 BLOCK = 430
 """File numbers per block of g01: one block is calibrated and tested by itself."""
 
 CALIBRATION_POINTS = 5
 """Frames nearest to each of the nine calibration positions."""
+
+
+EYE_OF_PATCH = 0.47
+"""Corner distance of a frontal eye as a share of the patch width (training faces, median)."""
+
+
+class EyeNet:
+    """The exported network in ONNX Runtime, one face at a time."""
+
+    def __init__(self, file: Path) -> None:
+        self.session = onnx_session(file)
+
+    def __call__(
+        self, patches: np.ndarray, head: np.ndarray, present: tuple[float, float] = (1.0, 1.0)
+    ) -> dict[str, np.ndarray]:
+        """Return ``gaze`` (2,), ``sigma``, ``eye`` (2, 6) and ``features`` (12,) of (2, 1, 48, 64) patches."""
+        gaze, log_sigma, eye, features = self.session.run(
+            None,
+            {
+                "patches": patches.astype(np.float32),
+                "head": np.asarray(head, np.float32).reshape(1, 2),
+                "present": np.asarray(present, np.float32).reshape(1, 2),
+            },
+        )
+        return {"gaze": gaze[0], "sigma": float(np.exp(log_sigma[0, 0])), "eye": eye, "features": features[0]}
+
+    def microseconds(self, repeats: int = 500) -> float:
+        """Return the median time of one run, on one thread."""
+        zeros = np.zeros((2, 1, PATCH_H, PATCH_W), np.float32)
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            self(zeros, np.zeros(2))
+            times.append(time.perf_counter() - start)
+        return float(np.median(times) * 1e6)
+
+
+def roc_auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """Return the chance that a positive scores higher than a negative."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
+
+
+def openness_of(eye: np.ndarray) -> np.ndarray:
+    """Return openness 0..1 of (..., 6) eye outputs."""
+    return 1 / (1 + np.exp(-eye[..., 3]))
 
 
 def fit_ridge_affine(inputs: np.ndarray, targets: np.ndarray, strength: float = 1e-2) -> np.ndarray:
@@ -84,9 +150,7 @@ def calibrated_error(
         c = np.linalg.norm(guess - targets[tested], axis=1)
         errors.append(e)
         constants.append(c)
-        blocks.append(
-            {"n": len(tested), "error": e.mean(), "constant": c.mean(), "ratio": e.mean() / c.mean()}
-        )
+        blocks.append({"n": len(tested), "error": e.mean(), "constant": c.mean(), "ratio": e.mean() / c.mean()})
     error, constant = np.concatenate(errors), np.concatenate(constants)
     return {
         "error": error.mean(),
@@ -95,3 +159,215 @@ def calibrated_error(
         "blocks": blocks,
         "errors": error,
     }
+
+
+def run_set(net: EyeNet, chosen: EyeSet, present: tuple[float, float] = (1.0, 1.0)) -> dict[str, np.ndarray]:
+    """Run the exported network over a set, without jitter; rows as in the set, eyes unmirrored."""
+    from gaze_models.eyes import plain_batch
+
+    batch = plain_batch(chosen)
+    found = [net(p.numpy()[:, None], h, present) for p, h in zip(batch["patches"], chosen.posed, strict=True)]
+    eye = np.stack([f["eye"] for f in found])
+    eyes = np.concatenate([eye[..., :3], openness_of(eye)[..., None]], -1)
+    eyes[:, 1, 0] = 1 - eyes[:, 1, 0]
+    return {
+        "gaze": np.stack([f["gaze"] for f in found]),
+        "sigma": np.array([f["sigma"] for f in found]),
+        "eyes": eyes,
+    }
+
+
+def measure_set(found: dict[str, np.ndarray], chosen: EyeSet, people: list[str]) -> dict[str, Any]:
+    """Return errors with 95 % intervals by person: gaze (degrees), iris (share of s), openness, calibration."""
+    from gaze_models.eyes import angular_error
+
+    visible = chosen.visible > 0.5
+    open_eye = (chosen.eyes[..., 3] > 0.35) & visible
+    looks = open_eye.any(1)
+    who = np.asarray(people)
+    error = angular_error(found["gaze"], chosen.gaze)
+    miss = np.abs(found["gaze"] - chosen.gaze)
+    delta = (found["eyes"][..., :2] - chosen.eyes[..., :2]) * [1, PATCH_H / PATCH_W] * 0.85
+    iris = np.where(open_eye, np.linalg.norm(delta, axis=-1), np.nan)
+    per_face = np.nanmean(np.where(looks[:, None], iris, 0), 1)
+    return {
+        "n": int(looks.sum()),
+        "people": len(set(who[looks])),
+        "gaze_median_deg": bootstrap_interval(error[looks], list(who[looks]), "median"),
+        "yaw_median_deg": float(np.median(np.rad2deg(miss[looks, 0]))),
+        "pitch_median_deg": float(np.median(np.rad2deg(miss[looks, 1]))),
+        "yaw_r": float(np.corrcoef(found["gaze"][looks, 0], chosen.gaze[looks, 0])[0, 1]),
+        "pitch_r": float(np.corrcoef(found["gaze"][looks, 1], chosen.gaze[looks, 1])[0, 1]),
+        "within_sigma_per_axis": float((miss[looks] < found["sigma"][looks, None]).mean()),
+        "within_sigma_angle": float((np.deg2rad(error[looks]) < found["sigma"][looks]).mean()),
+        "sigma_median_deg": float(np.rad2deg(np.median(found["sigma"][looks]))),
+        "iris_median_share_of_s": bootstrap_interval(per_face[looks], list(who[looks]), "median"),
+        "openness_mean_error": float(np.abs(found["eyes"][..., 3] - chosen.eyes[..., 3])[visible].mean()),
+    }
+
+
+def measure_g01(net: EyeNet, folder: Path, landmarks: Path, shape: HeadShape) -> dict[str, Any]:
+    """Run the calibration protocol on the face crops of g01."""
+    with np.load(landmarks) as stored:
+        points = dict(zip(stored["files"], stored["lm"][..., :2], strict=True))
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    numbers = np.array([int(re.findall(r"\d+", r["file"])[0]) for r in rows])
+    targets = np.array([[float(r["x_px"]), float(r["y_px"])] for r in rows])
+    screen = float(rows[0]["screen_w_px"]), float(rows[0]["screen_h_px"])
+    gaze, features = np.full((len(rows), 2), np.nan), np.full((len(rows), 12), np.nan)
+    iris, opening = np.full((len(rows), 2), np.nan), np.full(len(rows), np.nan)
+    for k, row in enumerate(rows):
+        face = points.get(Path(row["file"]).name)
+        if face is None:
+            continue
+        grey = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
+        found = net(cut_contract(grey, face), shape.angles(face))
+        gaze[k], features[k] = found["gaze"], found["features"]
+        eye = found["eye"]
+        iris[k] = (eye[0, 0] + 1 - eye[1, 0]) / 2, eye[:, 1].mean()
+        opening[k] = openness_of(eye).mean()
+    results: dict[str, Any] = {}
+    for name, inputs, strength in (
+        ("gaze", gaze, 1e-2),
+        ("features", features, 3e-2),
+        ("iris", np.column_stack([iris, opening]), 1e-2),
+    ):
+        r = calibrated_error(inputs, targets, numbers, screen, strength)
+        results[name] = {
+            "n": len(r["errors"]),
+            "error_px": float(r["error"]),
+            "constant_px": float(r["constant"]),
+            "ratio": float(r["ratio"]),
+            "block_ratios": [round(float(b["ratio"]), 3) for b in r["blocks"]],
+        }
+    ok = np.isfinite(gaze).all(1)
+    results["r_yaw_x"] = float(np.corrcoef(gaze[ok, 0], targets[ok, 0])[0, 1])
+    results["r_pitch_y"] = float(np.corrcoef(gaze[ok, 1], targets[ok, 1])[0, 1])
+    return results
+
+
+def measure_single_eyes(net: EyeNet, folder: Path, mirrored: bool) -> dict[str, Any]:
+    """Nine targets calibrate, the others test, on crops of one eye (g03, g04; eye about 85 of 100 px wide)."""
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    gaze, features, targets = [], [], []
+    for row in rows:
+        patch = single_eye(cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE), 0.85, mirrored)
+        found = net(np.stack([patch, patch])[:, None], np.zeros(2), (1.0, 0.0))
+        gaze.append(found["gaze"])
+        features.append(found["features"])
+        targets.append([float(row["x_px"]), float(row["y_px"])])
+    where = np.array(targets)
+    results: dict[str, Any] = {}
+    for name, inputs, strength in (("gaze", np.array(gaze), 1e-3), ("features", np.array(features), 1e-2)):
+        unique, member = np.unique(where, axis=0, return_inverse=True)
+        low, high = unique.min(0), unique.max(0)
+        grid = np.array([low + (high - low) * [x, y] for y in (0.1, 0.5, 0.9) for x in (0.1, 0.5, 0.9)])
+        nine = {int(np.argmin(np.linalg.norm(unique - g, axis=1))) for g in grid}
+        train = np.isin(member, list(nine))
+        a = fit_ridge_affine(inputs[train], where[train], strength)
+        error = np.linalg.norm(np.hstack([inputs, np.ones((len(inputs), 1))]) @ a - where, axis=1)[~train]
+        guess = np.linalg.norm(where[train].mean(0) - where, axis=1)[~train]
+        results[name] = {
+            "n": len(error),
+            "error_px": float(error.mean()),
+            "constant_px": float(guess.mean()),
+            "ratio": float(error.mean() / guess.mean()),
+        }
+    return results
+
+
+def single_eye(grey: np.ndarray, eye_share: float, mirrored: bool) -> np.ndarray:
+    """Place a tight crop of one eye (`eye_share` of its width is eye) in a patch, its edges drawn out."""
+    if mirrored:
+        grey = grey[:, ::-1]
+    border = grey.shape[1]
+    wide = cv2.copyMakeBorder(grey, border, border, border, border, cv2.BORDER_REPLICATE)
+    centre = np.array([wide.shape[1] - 1, wide.shape[0] - 1]) / 2
+    crop = Crop(centre, np.array([1.0, 0.0]), eye_share * grey.shape[1] / EYE_OF_PATCH, PATCH_W, PATCH_H)
+    return crop.sample(np.ascontiguousarray(wide)) / 255
+
+
+def measure_closed(net: EyeNet, folder: Path) -> dict[str, Any]:
+    """Return how well openness tells open from closed eyes (cew: 24 x 24 crops, eye about 0.75 of the width)."""
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    scores, states = [], []
+    for row in rows:
+        grey = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
+        patch = single_eye(grey, 0.75, Path(row["file"]).stem.endswith("_L"))
+        found = net(np.stack([patch, patch])[:, None], np.zeros(2), (1.0, 0.0))
+        scores.append(float(openness_of(found["eye"][0])))
+        states.append(row["state"] == "open")
+    score, is_open = np.array(scores), np.array(states)
+    return {
+        "n": len(score),
+        "auc": roc_auc(score[is_open], score[~is_open]),
+        "open_percentiles": np.percentile(score[is_open], [1, 5, 10, 50]).round(3).tolist(),
+        "closed_percentiles": np.percentile(score[~is_open], [50, 90, 95, 99]).round(3).tolist(),
+    }
+
+
+def measure_gaze_sets(net: EyeNet, data: Path, landmarks: Path) -> dict[str, Any]:
+    """Measure the sets of ``gaze/``, as far as they are there; they are for comparison only."""
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("g01", "g03", "g04", "cew"):
+            tar = data / "gaze" / f"{name}.tar"
+            if tar.exists():
+                with tarfile.open(tar) as archive:
+                    archive.extractall(Path(folder) / name, filter="data")
+        place = Path(folder)
+        if (place / "g01").is_dir() and landmarks.exists():
+            results["g01"] = measure_g01(net, place / "g01", landmarks, head_shape(data))
+        for name in ("g03", "g04"):
+            if (place / name).is_dir():
+                for mirrored in (False, True):
+                    key = f"{name}{' mirrored' if mirrored else ''}"
+                    results[key] = measure_single_eyes(net, place / name, mirrored)
+        if (place / "cew").is_dir():
+            results["cew"] = measure_closed(net, place / "cew")
+    return results
+
+
+def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
+    """Measure the exported eye network wherever truth exists; write ``evaluation.json``.
+
+    Parameters
+    ----------
+    task
+        Knows the config and the data folder; the sets of ``gaze/`` are only looked at, never learnt from.
+    onnx_file
+        The exported network.
+    out
+        Where ``evaluation.json`` goes.
+    smoke
+        Few faces only.
+    """
+    from gaze_models.eyes import EyeSet, read_real, read_rendered
+
+    net = EyeNet(onnx_file)
+    results: dict[str, Any] = {"microseconds_ort_one_thread": net.microseconds(50 if smoke else 500)}
+    with np.load(task.folder / "real.npz") as arrays:
+        rows = np.flatnonzero(arrays["split"] == "test")
+        sets, people = arrays["set"][rows], arrays["identity"][rows]
+    test = read_real(task.folder, "test")
+    for name in ("all", *np.unique(sets)):
+        keep = np.flatnonzero((sets == name) | (name == "all"))[: 16 if smoke else None]
+        part = EyeSet(*(getattr(test, f)[keep] for f in EyeSet.__dataclass_fields__))
+        results[f"real {name}"] = measure_set(run_set(net, part), part, list(people[keep]))
+        if name == "all":
+            for side, present in (("right", (1.0, 0.0)), ("left", (0.0, 1.0))):
+                one = measure_set(run_set(net, part, present), part, list(people[keep]))
+                results[f"real, {side} eye alone"] = {"gaze_median_deg": one["gaze_median_deg"]}
+    rendered = read_rendered(task.folder / "renders-test")
+    if rendered is not None:
+        keep = np.arange(len(rendered.gaze))[: 16 if smoke else None]
+        part = EyeSet(*(getattr(rendered, f)[keep] for f in EyeSet.__dataclass_fields__))
+        results["renders"] = measure_set(run_set(net, part), part, [str(k) for k in keep])
+    if not smoke and task.data is not None:
+        results |= measure_gaze_sets(net, task.data, task.folder / "g01-landmarks.npz")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(results, indent=2) + "\n")
+    return results

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from gaze_models.data import EYE_PATCH, Crop, eye_crops, openness
@@ -50,6 +51,48 @@ def eye_truth(points: np.ndarray) -> np.ndarray:
         truth[eye, 2] = radius / crop.width
     truth[:, 3] = openness(points)
     return truth
+
+
+def eye_lids(points: np.ndarray) -> np.ndarray:
+    """Return the contours of both eyes, (2, 16, 2) float32, unmirrored patch units, outer corner first.
+
+    Points 1 to 7 lie on the upper lid, 9 to 15 on the lower.
+    """
+    contours = (points[0:16], points[16:32])
+    return np.stack([crop.points_from_source(c) for crop, c in zip(eye_crops(points), contours, strict=True)]).astype(
+        np.float32
+    )
+
+
+def close_lid(wide: np.ndarray, lids: np.ndarray, share: float) -> np.ndarray:
+    """Draw the upper lid of a wide patch down over the eye.
+
+    The skin between brow and lid margin is stretched, the lashes come down with it; what is below stays.
+
+    Parameters
+    ----------
+    wide
+        (64, 96) uint8, unmirrored.
+    lids
+        (16, 2) contour in patch units.
+    share
+        0 leaves the eye as it is, 1 closes it.
+    """
+    step = WIDE_SCALE * PATCH_W / WIDE_W
+    place = (lids - 0.5) * [PATCH_W / step, PATCH_H / step] + [(WIDE_W - 1) / 2, (WIDE_H - 1) / 2]
+    order = 1 if place[0, 0] < place[8, 0] else -1
+    upper, lower = place[0:9][::order], place[np.r_[8:16, 0]][::-order]
+    columns = np.arange(WIDE_W, dtype=np.float32)
+    top = np.interp(columns, upper[:, 0], upper[:, 1])
+    bottom = np.maximum(np.interp(columns, lower[:, 0], lower[:, 1]), top)
+    width = abs(place[8, 0] - place[0, 0])
+    margin = top + share * (bottom - top)
+    brow = top - 0.45 * width
+    rows = np.arange(WIDE_H, dtype=np.float32)[:, None]
+    stretched = brow + (rows - brow) * (top - brow) / np.maximum(margin - brow, 1e-3)
+    rows_from = np.where(rows < brow, rows, np.where(rows <= margin + 0.5, stretched, rows)).astype(np.float32)
+    columns_from = np.broadcast_to(columns, rows_from.shape).astype(np.float32)
+    return cv2.remap(wide, columns_from, rows_from, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def canonical(patches: np.ndarray) -> np.ndarray:

@@ -1,0 +1,351 @@
+"""The eye network's task: what the stages train, validate, export and measure (``configs/eyes.toml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from gaze_models.common import GOLDEN_CASES, ModelContract, smooth_noise
+from gaze_models.data import tile
+from gaze_models.eyes_augment import Faults, compress, cut_patch, hide_eye, move_truth, turn_angles
+from gaze_models.eyes_network import FEATURES, EyeNetwork
+from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid
+from gaze_models.eyes_prepare import draw_sample
+from gaze_models.render import read_renders
+
+
+@dataclass
+class EyeSet:
+    """Faces as the network learns them; one row a face.
+
+    Attributes
+    ----------
+    patches
+        (n, 2, 64, 96) uint8 wide patches, unmirrored.
+    eyes
+        (n, 2, 4) float32 truth (``EYE_COLUMNS``), unmirrored.
+    head, posed, gaze
+        (n, 2) float32 yaw, pitch in radians, normalised frame. `head` by the teacher or exact, `posed` fitted
+        to the points, as at run time.
+    gaze_weight
+        (n,) float32 how much the gaze label is worth.
+    visible
+        (n, 2) float32: 0 where an eye is hidden in the picture.
+    lids
+        (n, 2, 16, 2) float32 contours of the eyes in patch units; NaN where lids are not to be drawn down.
+    """
+
+    patches: np.ndarray
+    eyes: np.ndarray
+    head: np.ndarray
+    posed: np.ndarray
+    gaze: np.ndarray
+    gaze_weight: np.ndarray
+    visible: np.ndarray
+    lids: np.ndarray
+
+
+def true_openness(measured: np.ndarray) -> np.ndarray:
+    """Correct the opening read off FaceMesh points, whose lids never quite meet.
+
+    Looked at by eye on the training faces: below 0.3 the eye is shut, above 0.6 the points are right.
+    """
+    return np.interp(measured, [0.0, 0.3, 0.6, 1.0], [0.0, 0.03, 0.55, 1.0]).astype(np.float32)
+
+
+def read_real(folder: Path, split: str) -> EyeSet:
+    """Read one split of ``real.npz``; the teacher's spread says how much its gaze is worth."""
+    with np.load(folder / "real.npz") as arrays:
+        rows = arrays["split"] == split
+        spread = arrays["spread"][rows]
+        eyes = arrays["eyes"][rows]
+        eyes[..., 3] = true_openness(eyes[..., 3])
+        return EyeSet(
+            arrays["patches"][rows],
+            eyes,
+            arrays["head"][rows],
+            arrays["posed"][rows],
+            arrays["gaze"][rows],
+            (1 / (1 + (spread / np.deg2rad(4)) ** 2)).astype(np.float32),
+            np.ones((rows.sum(), 2), np.float32),
+            arrays["lids"][rows],
+        )
+
+
+def read_rendered(folder: Path) -> EyeSet | None:
+    """Read the renders of a folder, or None where there are none."""
+    found = read_renders(folder)
+    if found is None:
+        return None
+    ones = np.ones(len(found.gaze), np.float32)
+    lids = np.full((len(ones), 2, 16, 2), np.nan, np.float32)
+    return EyeSet(found.patches, found.eyes, found.head, found.head, found.gaze, ones, found.visible, lids)
+
+
+def balance(gaze: np.ndarray, power: float) -> np.ndarray:
+    """Return sampling weights that even out gaze directions: 1 / density ** power, capped at 20 x the median."""
+    degrees = np.rad2deg(gaze)
+    density, *_ = edges = np.histogram2d(*degrees.T, bins=[np.arange(-60, 61, 5), np.arange(-48, 49, 4)])
+    density = cv2.GaussianBlur(density, (0, 0), 1.0)
+    i, j = (np.clip(np.digitize(degrees[:, k], edges[k + 1]) - 1, 0, density.shape[k] - 1) for k in range(2))
+    weights = (density[i, j] + 0.5) ** -power
+    weights = np.minimum(weights, 20 * np.median(weights))
+    return weights / weights.sum()
+
+
+class EyeTask:
+    """See `gaze_models.common.Task`."""
+
+    def __init__(self, config: dict[str, Any], data: Path | None) -> None:
+        self.config = config
+        self.data = data
+        self.folder = Path(config["prepare"]["folder"])
+        self.contract = ModelContract(
+            name="eyes",
+            inputs={"patches": (2, 1, PATCH_H, PATCH_W), "head": (1, 2), "present": (1, 2)},
+            outputs={"gaze": (1, 2), "log_sigma": (1, 1), "eye": (2, 6), "features": (1, FEATURES)},
+            thresholds=dict(config["thresholds"]),
+            tolerance=1e-3,
+        )
+
+    def network(self) -> EyeNetwork:
+        """Return a fresh network."""
+        shape = self.config["network"]
+        return EyeNetwork(tuple(shape["channels"]), shape["width"], shape["hidden"])
+
+    def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield augmented batches; the draws depend on the seed and the step alone."""
+        settings = self.config["train"]
+        real = read_real(self.folder, "train")
+        rendered = read_rendered(self.folder / "renders-train")
+        strangers = np.load(self.folder / "strangers.npy")
+        faults = Faults(self.config["seed"])
+        size = 8 if smoke else settings["batch"]
+        sets = [real] if rendered is None else [real, rendered]
+        shares = [1.0] if rendered is None else [1 - settings["render_share"], settings["render_share"]]
+        odds = [balance(s.gaze, settings["balance_power"]) for s in sets]
+        for step in range(first_step, steps):
+            rng = np.random.default_rng([self.config["seed"], step])
+            parts = []
+            for chosen, share, p in zip(sets, shares, odds, strict=True):
+                rows = rng.choice(len(p), max(1, round(size * share)), p=p)
+                parts.append({name: getattr(chosen, name)[rows] for name in EyeSet.__dataclass_fields__})
+            rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            yield augment(rows, strangers, faults, settings, rng)
+
+    def loss(self, network: EyeNetwork, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the loss terms of one batch."""
+        w = self.config["loss"]
+        b = len(batch["gaze"])
+        flat = batch["patches"].reshape(2 * b, 1, PATCH_H, PATCH_W)
+        gaze, log_sigma, eye, features = network(flat, batch["head"], batch["present"])
+        eye = eye.reshape(b, 2, -1)
+        truth, visible = batch["eyes"], batch["visible"]
+        openness = (truth[..., 3] * visible * batch["present"]).amax(1)
+        seen = ((openness - 0.15) / 0.3).clamp(0.02, 1) * batch["weight"]
+        miss = gaze - batch["gaze"]
+        robust = functional.huber_loss(gaze, batch["gaze"], delta=0.08, reduction="none").sum(1) / 0.08
+        terms = {"gaze": (robust * seen).mean()}
+        share = 0.5 * (miss.detach() ** 2).sum(1, keepdim=True).clamp_max(0.5)
+        terms["sigma"] = (log_sigma + 0.5 * share * torch.exp(-2 * log_sigma)).mean()
+        error = eye[..., :3] - truth[..., :3]
+        error = error * torch.tensor([1.0, PATCH_H / PATCH_W, 1.0])
+        iris_seen = visible * ((truth[..., 3] - 0.1) / 0.25).clamp(0.1, 1)
+        nothing = torch.zeros_like(error[..., :2])
+        position = functional.huber_loss(error[..., :2], nothing, delta=0.02, reduction="none")
+        terms["iris"] = (position.sum(-1) / 0.02 * iris_seen).mean()
+        terms["radius"] = (error[..., 2].abs() * iris_seen).mean()
+        spread = 0.5 * (error[..., :2].detach() ** 2).sum(-1)
+        spread = visible * spread + (1 - visible) * 0.04
+        terms["iris_sigma"] = (eye[..., 5] + 0.5 * spread * torch.exp(-2 * eye[..., 5])).mean()
+        lids = functional.binary_cross_entropy_with_logits(eye[..., 3], truth[..., 3], reduction="none")
+        terms["openness"] = (lids * visible).mean()
+        terms["visible"] = functional.binary_cross_entropy_with_logits(eye[..., 4], visible)
+        told = network.auxiliary(features)
+        asked = torch.cat([truth.flatten(1), batch["head"]], 1)
+        mask = torch.cat([(visible * batch["present"])[..., None].expand(b, 2, 4).flatten(1), torch.ones(b, 2)], 1)
+        terms["auxiliary"] = ((told - asked).abs() * mask).mean()
+        terms["total"] = sum(w[name] * value for name, value in terms.items())
+        return terms
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module, page: Path, smoke: bool) -> dict[str, float]:
+        """Return errors on held-out people and held-out renders, without augmentation."""
+        figures: dict[str, float] = {}
+        pictures = []
+        for name, chosen in (
+            ("real", read_real(self.folder, "val")),
+            ("render", read_rendered(self.folder / "renders-val")),
+        ):
+            if chosen is None:
+                continue
+            found = predict(network, chosen, 16 if smoke else None)
+            figures |= {f"{name} {k}": v for k, v in errors_of(found, chosen).items()}
+            for k in np.linspace(0, len(found["gaze"]) - 1, 12).astype(int):
+                eyes = found["eyes"][k].copy()
+                pictures.append(draw_sample(chosen.patches[k], eyes, found["gaze"][k], name))
+        cv2.imwrite(str(page), tile(pictures, 4))
+        return figures
+
+    def golden_inputs(self) -> dict[str, np.ndarray]:
+        """Return rendered eyes where there are any (else drawn ones), every presence pattern among them."""
+        rng = np.random.default_rng(self.config["seed"])
+        rendered = read_rendered(self.folder / "renders-val")
+        if rendered is None:
+            patches = np.stack(
+                [[[smooth_noise(rng, PATCH_H, PATCH_W)] for _ in range(2)] for _ in range(GOLDEN_CASES)]
+            )
+            head = rng.normal(0, 0.2, (GOLDEN_CASES, 1, 2))
+        else:
+            few = EyeSet(*(getattr(rendered, f)[:GOLDEN_CASES] for f in EyeSet.__dataclass_fields__))
+            patches = plain_batch(few)["patches"].numpy()[:, :, None]
+            head = few.posed[:, None]
+        present = np.ones((GOLDEN_CASES, 1, 2))
+        present[2, 0, 0] = present[5, 0, 1] = 0
+        return {
+            "patches": patches.astype(np.float32),
+            "head": head.astype(np.float32),
+            "present": present.astype(np.float32),
+        }
+
+    def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
+        """Measure the exported file; see `gaze_models.eyes_evaluate`."""
+        from gaze_models.eyes_evaluate import evaluate_eyes
+
+        return evaluate_eyes(self, onnx_file, out, smoke)
+
+
+def augment(
+    rows: dict[str, np.ndarray],
+    strangers: np.ndarray,
+    faults: Faults,
+    settings: dict[str, Any],
+    rng: np.random.Generator,
+) -> dict[str, torch.Tensor]:
+    """Jitter, degrade and hide: rows of an `EyeSet` in, the network's inputs and truth out."""
+    b = len(rows["gaze"])
+    angle = np.clip(rng.normal(0, 0.05, b), -0.12, 0.12)
+    scale = (1 + rng.uniform(-0.10, 0.10, (b, 1))) * (1 + rng.uniform(-0.02, 0.02, (b, 2)))
+    shift = rng.normal(0, 0.012, (b, 1, 2)) + rng.normal(0, 0.022, (b, 2, 2))
+    shift = np.clip(shift, -0.07, 0.07) * PATCH_W
+    patches = np.empty((b, 2, PATCH_H, PATCH_W), np.float32)
+    eyes = np.empty((b, 2, 4), np.float32)
+    visible, present = np.empty((b, 2), np.float32), np.empty((b, 2), np.float32)
+    weight = np.empty(b, np.float32)
+    for k in range(b):
+        poor = rng.random() < settings["jpeg_share"]
+        shut = np.zeros(2)
+        if rng.random() < settings["close_share"] and np.isfinite(rows["lids"][k]).all():
+            shut[:] = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.0)
+            if rng.random() < 0.1:
+                shut[rng.integers(2)] = 0.0
+        cut = np.empty((2, PATCH_H, PATCH_W), np.uint8)
+        for eye in range(2):
+            wide = rows["patches"][k, eye]
+            if shut[eye] > 0:
+                wide = close_lid(wide, rows["lids"][k, eye], shut[eye])
+            if poor:
+                wide = compress(wide, rng)
+            place = angle[k], scale[k, eye], shift[k, eye], eye == 1
+            cut[eye] = cut_patch(wide, *place)
+            eyes[k, eye] = move_truth(rows["eyes"][k, eye], *place)
+            eyes[k, eye, 3] *= 1 - shut[eye]
+        cut, shown, present[k] = hide_eye(cut, strangers, rng)
+        visible[k] = shown * rows["visible"][k]
+        patches[k] = faults.apply(cut, rng)
+        # a lid drawn down over a straight look is not what lids do: iris counts, gaze hardly
+        weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
+    # what the landmarks say of the head is off by a constant of the person and some noise
+    mix = rng.random((b, 1)).astype(np.float32)
+    told = mix * rows["head"] + (1 - mix) * rows["posed"]
+    error = rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
+    error *= np.where(rng.random((b, 1)) < 0.1, 3, 1)
+    arrays = {
+        "patches": patches,
+        "eyes": eyes,
+        "gaze": turn_angles(rows["gaze"], angle),
+        "head": turn_angles(told, angle) + error.astype(np.float32),
+        "present": present,
+        "visible": visible,
+        "weight": weight,
+    }
+    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+
+
+def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
+    """Return a set as the network would get it at run time, without jitter."""
+    n = len(chosen.gaze)
+    patches, eyes = np.empty((n, 2, PATCH_H, PATCH_W), np.float32), np.empty((n, 2, 4), np.float32)
+    for k in range(n):
+        for eye in range(2):
+            place = 0.0, 1.0, np.zeros(2), eye == 1
+            patches[k, eye] = cut_patch(chosen.patches[k, eye], *place) / np.float32(255)
+            eyes[k, eye] = move_truth(chosen.eyes[k, eye], *place)
+    arrays = {"patches": patches, "eyes": eyes, "gaze": chosen.gaze, "head": chosen.posed}
+    return {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dict[str, np.ndarray]:
+    """Run the network over a set; ``eyes`` comes back in the set's own form (unmirrored, openness 0..1)."""
+    network.eval()
+    batch = plain_batch(chosen)
+    n = min(limit or len(chosen.gaze), len(chosen.gaze))
+    outputs: list[tuple[torch.Tensor, ...]] = []
+    for start in range(0, n, 256):
+        rows = slice(start, min(start + 256, n))
+        patches = batch["patches"][rows].reshape(-1, 1, PATCH_H, PATCH_W)
+        head = batch["head"][rows]
+        outputs.append(network(patches, head, torch.ones_like(head)))
+    gaze, log_sigma, eye, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
+    eye = eye.reshape(n, 2, -1).astype(np.float64)
+    eyes = np.concatenate([eye[..., :3], 1 / (1 + np.exp(-eye[..., 3:4]))], -1)
+    eyes[:, 1, 0] = 1 - eyes[:, 1, 0]
+    return {
+        "gaze": gaze,
+        "sigma": np.exp(log_sigma[:, 0]),
+        "eyes": eyes,
+        "features": features,
+        "visible": eye[..., 4],
+        "iris_sigma": np.exp(eye[..., 5]),
+    }
+
+
+def angular_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the angle in degrees between two gaze directions given as (n, 2) yaw, pitch in radians."""
+    cosine = np.sin(a[:, 1]) * np.sin(b[:, 1]) + np.cos(a[:, 1]) * np.cos(b[:, 1]) * np.cos(a[:, 0] - b[:, 0])
+    return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
+    """Return the figures that validation follows; gaze and iris over open, visible eyes only."""
+    n = len(found["gaze"])
+    truth, visible = chosen.eyes[:n], chosen.visible[:n] > 0.5
+    open_eye = (truth[..., 3] > 0.35) & visible
+    looks = open_eye.any(1)
+    error = angular_error(found["gaze"], chosen.gaze[:n])[looks]
+    miss = (found["gaze"] - chosen.gaze[:n])[looks]
+    delta = (found["eyes"][..., :2] - truth[..., :2]) * [1, PATCH_H / PATCH_W]
+    # a patch is 0.85 s wide and s is about the eye distance of a frontal face
+    iris = 0.85 * np.linalg.norm(delta, axis=-1)[open_eye]
+    return {
+        "gaze median": float(np.median(error)),
+        "yaw r": float(np.corrcoef(found["gaze"][looks, 0], chosen.gaze[:n][looks, 0])[0, 1]),
+        "pitch r": float(np.corrcoef(found["gaze"][looks, 1], chosen.gaze[:n][looks, 1])[0, 1]),
+        "within sigma": float((np.abs(miss) < found["sigma"][looks, None]).mean()),
+        "iris share of s": float(np.median(iris)),
+        "openness": float(np.abs(found["eyes"][..., 3] - truth[..., 3])[visible].mean()),
+    }
+
+
+def task(config: dict[str, Any], data: Path | None) -> EyeTask:
+    """Return the task of ``configs/eyes.toml``."""
+    return EyeTask(config, data)

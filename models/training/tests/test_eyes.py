@@ -1,0 +1,179 @@
+"""Signs, mirrors and shapes of the eye network's training: what would go wrong in silence."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from gaze_models.data import Crop
+from gaze_models.eyes import angular_error, balance
+from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_truth, turn_angles
+from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
+from gaze_models.eyes_network import FEATURES, EyeNetwork
+from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth
+from gaze_models.head_pose import RIGID, HeadShape
+from gaze_models.teacher import eye_squares
+
+
+def face_points(iris_shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """Return 49 points of an upright face, eyes 100 px apart, both irises shifted from the eyes' middles."""
+    points = np.zeros((49, 2))
+    for first, centre in ((0, 150.0), (16, 250.0)):
+        outer = -1 if first == 0 else 1
+        angle = np.arange(16) / 16 * 2 * np.pi
+        points[first : first + 16, 0] = centre + outer * 20 * np.cos(angle)
+        points[first : first + 16, 1] = 200 - 7 * np.sin(angle)
+    for iris, centre in ((32, 150.0), (37, 250.0)):
+        middle = np.array([centre, 200.0]) + iris_shift
+        points[iris : iris + 5] = middle + 5 * np.array([[0, 0], [1, 0], [0, -1], [-1, 0], [0, 1]])
+    points[42:49] = [[200, 250], [170, 290], [230, 290], [200, 120], [200, 340], [110, 230], [290, 230]]
+    return points
+
+
+def picture_with_irises(points: np.ndarray) -> np.ndarray:
+    grey = np.full((400, 400), 200, np.uint8)
+    for iris in (32, 37):
+        cv2.circle(grey, np.round(points[iris]).astype(int).tolist(), 5, 20, -1)
+    return grey
+
+
+def dark_centre(patch: np.ndarray) -> np.ndarray:
+    """Return where the dark disc is, in patch units."""
+    weight = np.clip(patch.max() - patch - 0.5 * np.ptp(patch), 0, None).astype(float)
+    rows, columns = np.indices(patch.shape)
+    where = np.array([(weight * (columns + 0.5)).sum(), (weight * (rows + 0.5)).sum()]) / weight.sum()
+    return where / patch.shape[::-1]
+
+
+def test_the_iris_is_where_the_truth_says_in_both_contract_patches() -> None:
+    points = face_points((6.0, -3.0))
+    patches = cut_contract(picture_with_irises(points), points)
+    truth = eye_truth(points)
+    assert patches.shape == (2, 1, PATCH_H, PATCH_W)
+    right, left = dark_centre(patches[0, 0]), dark_centre(patches[1, 0])
+    assert right == pytest.approx(truth[0, :2], abs=0.01)
+    # the left eye is mirrored: what lies towards the picture's right lies towards the nose
+    assert left == pytest.approx([1 - truth[1, 0], truth[1, 1]], abs=0.01)
+    assert right[0] > 0.5 > left[0]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_jittered_truth_follows_the_jittered_picture(mirrored: bool) -> None:
+    points = face_points((5.0, 2.0))
+    wide = cut_wide(picture_with_irises(points), points)[0]
+    place = 0.1, 1.1, np.array([3.0, -2.0]), mirrored
+    found = dark_centre(cut_patch(wide, *place))
+    assert found == pytest.approx(move_truth(eye_truth(points)[0], *place)[:2], abs=0.012)
+
+
+def test_the_plain_cut_is_the_contract_patch() -> None:
+    rng = np.random.default_rng(0)
+    grey = cv2.GaussianBlur(rng.integers(0, 255, (400, 400)).astype(np.uint8), (0, 0), 3)
+    points = face_points()
+    exact = cut_contract(grey, points)[:, 0] * 255
+    wide = cut_wide(grey, points)
+    for eye in range(2):
+        again = cut_patch(wide[eye], 0.0, 1.0, np.zeros(2), eye == 1)
+        assert np.abs(again - exact[eye]).mean() < 1.5  # resampled twice
+
+
+def test_a_closed_lid_hides_the_iris_and_leaves_the_rest() -> None:
+    points = face_points()
+    picture = picture_with_irises(points)
+    wide, lids = cut_wide(picture, points), eye_lids(points)
+    for eye in range(2):
+        closed = close_lid(wide[eye], lids[eye], 1.0)
+        assert wide[eye].min() < 60 and closed[:36].min() > 150
+        assert np.array_equal(close_lid(wide[eye], lids[eye], 0.0), wide[eye])
+
+
+def test_turning_the_frame_clockwise_turns_a_look_aside_into_a_look_up() -> None:
+    # x' of a frame turned by 90 degrees clockwise is the picture's y (down): looking to +x is then looking up
+    found = turn_angles(np.array([[0.3, 0.0]]), np.array([np.pi / 2]))
+    assert found[0] == pytest.approx([0.0, 0.3], abs=1e-6)
+
+
+def test_a_mirrored_face_gets_the_mirrored_gaze() -> None:
+    torch.manual_seed(0)
+    network = EyeNetwork().eval()
+    patches, head = torch.rand(2, 1, PATCH_H, PATCH_W), torch.tensor([[0.2, -0.1]])
+    present = torch.tensor([[1.0, 0.0]])
+    with torch.no_grad():
+        gaze, log_sigma, eye, features = network(patches, head, present)
+        mirrored = network(patches.flip(0), head * torch.tensor([[-1.0, 1.0]]), present.flip(1))
+    assert gaze.shape == (1, 2) and log_sigma.shape == (1, 1) and eye.shape == (2, 6)
+    assert features.shape == (1, FEATURES)
+    assert torch.allclose(mirrored[0], gaze * torch.tensor([[-1.0, 1.0]]), atol=1e-6)
+    assert torch.allclose(mirrored[1], log_sigma, atol=1e-6)
+
+
+def test_an_absent_eye_does_not_matter() -> None:
+    torch.manual_seed(1)
+    network = EyeNetwork().eval()
+    one, other = torch.rand(2, 1, PATCH_H, PATCH_W), torch.rand(2, 1, PATCH_H, PATCH_W)
+    other[0] = one[0]
+    head, present = torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])
+    with torch.no_grad():
+        assert torch.allclose(network(one, head, present)[0], network(other, head, present)[0], atol=1e-6)
+
+
+def test_at_least_one_eye_stays_visible_and_present() -> None:
+    rng = np.random.default_rng(3)
+    patches, strangers = np.zeros((2, PATCH_H, PATCH_W), np.uint8), np.full((4, PATCH_H, PATCH_W), 9, np.uint8)
+    for _ in range(300):
+        _, visible, present = hide_eye(patches, strangers, rng)
+        assert (visible * present).sum() >= 1
+    faults = Faults(0).apply(patches, rng)
+    assert faults.min() >= 0 and faults.max() <= 1
+
+
+def test_head_angles_of_a_turned_shape_come_back() -> None:
+    shape = np.zeros((49, 3))
+    shape[RIGID] = np.random.default_rng(0).normal(0, 1, (len(RIGID), 3))
+    # a plausible face: only its corners of eyes and mouth decide the frame
+    shape[[0, 8, 16, 24]] = [[-0.7, 0, 0], [-0.3, 0, -0.1], [0.7, 0, 0], [0.3, 0, -0.1]]
+    shape[[43, 44]] = [[-0.4, 1, -0.1], [0.4, 1, -0.1]]
+    shape[42] = [0, 0.6, -0.7]
+    yaw = 0.3
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    # facing -z and turned to +x
+    turned = shape @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+    found = HeadShape(shape[RIGID]).angles(turned[:, :2] * 100 + 300)
+    assert found == pytest.approx([yaw, 0.0], abs=1e-6)
+
+
+def test_the_teachers_eye_squares_come_in_picture_order() -> None:
+    points = face_points()
+    grey = np.zeros((400, 400), np.uint8)
+    grey[:, 200:] = 255
+    left_of_picture, right_of_picture = eye_squares(grey, points, 1.0, np.zeros(2))
+    assert left_of_picture.mean() < 10 and right_of_picture.mean() > 245
+    assert left_of_picture.shape == (60, 60)
+
+
+def test_calibration_recovers_an_affine_observer() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.uniform([0, 0], [1920, 1080], (400, 2))
+    angles = (targets - [960, 540]) / [-2000, -2000] + [0.1, -0.2]
+    result = calibrated_error(angles, targets, np.arange(400), (1920, 1080), strength=1e-6)
+    assert result["error"] < 1 and result["ratio"] < 0.01
+    fitted = fit_ridge_affine(angles, targets, 1e-9)
+    assert np.hstack([angles, np.ones((400, 1))]) @ fitted == pytest.approx(targets, abs=0.1)
+
+
+def test_angles_and_ranks_are_what_they_say() -> None:
+    found = angular_error(np.array([[0.1, 0.0]]), np.array([[0.0, 0.0]]))
+    assert found[0] == pytest.approx(np.rad2deg(0.1), abs=1e-4)
+    assert roc_auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
+    assert roc_auc(np.array([1.0]), np.array([1.0])) == 0.5
+
+
+def test_rare_gaze_directions_are_drawn_more_often() -> None:
+    gaze = np.concatenate([np.zeros((95, 2)), np.full((5, 2), 0.5)])
+    weights = balance(gaze, 0.6)
+    assert weights.sum() == pytest.approx(1) and weights[-1] > 2 * weights[0]
+
+
+def test_crop_units_are_shared_with_the_contract() -> None:
+    crop = Crop(np.array([10.0, 10.0]), np.array([1.0, 0.0]), 64.0, PATCH_W, PATCH_H)
+    assert crop.points_from_source(np.array([10.0, 10.0])) == pytest.approx([0.5, 0.5])
