@@ -121,6 +121,33 @@ def grey_frames(clip: Path) -> Iterator[np.ndarray]:
     decoder.wait()
 
 
+def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """Compare two tracks of a clip (frames, 49, 2); lengths are in shares of the reference's eye distance."""
+    seen, expected = np.isfinite(found[:, 0, 0]), np.isfinite(reference[:, 0, 0])
+    both = seen & expected
+    if not both.any():
+        return {"frames_of_reference": int(expected.sum()), "found_of_those": 0.0, "only_ours": int(seen.sum())}
+    ours, theirs = found[both], reference[both]
+    distance = np.hypot(*(theirs[:, [0, 8]].mean(1) - theirs[:, [16, 24]].mean(1)).T)
+    apart = np.hypot(*(ours - theirs).transpose(2, 0, 1)) / distance[:, None]
+    iris = apart[:, [32, 37]].max(1)
+
+    def jitter(track: np.ndarray) -> float:
+        return float(np.median(np.abs(np.diff(track[:, [32, 37]], 2, axis=0))) / np.median(distance))
+
+    return {
+        "frames_of_reference": int(expected.sum()),
+        "found_of_those": float(both.sum() / expected.sum()),
+        "found_there_of_those": float((apart.mean(1) < 0.25).sum() / expected.sum()),
+        "only_ours": int((seen & ~expected).sum()),
+        "points_apart_mean": float(apart.mean()),
+        "worse_iris_apart_median": float(np.median(iris)),
+        "worse_iris_apart_p95": float(np.percentile(iris, 95)),
+        "iris_second_difference_ours": jitter(ours),
+        "iris_second_difference_reference": jitter(theirs),
+    }
+
+
 def main() -> None:
     """Run the chain over clips."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -128,6 +155,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--reference", type=Path, help="folder written by gaze_models.reference, to compare with")
     parser.add_argument("--every", type=int, default=60, help="draw every n-th frame")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -150,6 +178,8 @@ def main() -> None:
         cv2.imwrite(str(arguments.out / f"{clip.stem}.png"), tile(shown[:36], 6))
         seen = int(np.isfinite(found[:, 0, 0]).sum())
         print(f"{clip.stem}: face in {seen} of {len(found)} frames, finder ran {chain.finder_runs} times")
+        if arguments.reference is not None:
+            print(json.dumps(compare(found, np.load(arguments.reference / f"{clip.stem}.npy")), indent=2))
 
 
 if __name__ == "__main__":

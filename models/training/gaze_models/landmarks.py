@@ -52,18 +52,18 @@ class LandmarkNetwork(nn.Module):
     Plain 3x3 convolutions while there are few channels, separable ones after.
     """
 
-    def __init__(self, hidden: int = 112) -> None:
+    def __init__(self, hidden: int = 128) -> None:
         super().__init__()
         self.features = nn.Sequential(
             conv(1, 10, 3, 2),
             conv(10, 16, 3, 2),
             conv(16, 32, 3, 2),
             separable(32, 64, 3, 1),
-            separable(64, 88, 3, 2),
-            separable(88, 88, 3, 1),
-            conv(88, 48, 1, 1),
+            separable(64, 96, 3, 2),
+            separable(96, 96, 3, 1),
+            conv(96, 32, 1, 1),
         )
-        self.hidden = nn.Linear(48 * 36, hidden)
+        self.hidden = nn.Linear(32 * 36, hidden)
         self.points = nn.Linear(hidden, 2 * POINTS)
         self.presence = nn.Linear(hidden, 1)
         self.openness = nn.Linear(hidden, 2)
