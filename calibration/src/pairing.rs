@@ -1,0 +1,393 @@
+//! Which frame belongs to which target, and which of them show an eye on it.
+
+use gaze_protocol::PointOfRegard;
+
+use crate::error::CalibrationError;
+use crate::fit::{TargetSample, median};
+use crate::model::CalibrationInput;
+use crate::screen::{ScreenGeometry, Sight};
+
+/// Targets nearer than this are one target, mm.
+pub const SAME_TARGET_MM: f32 = 1.0;
+
+/// A target needs this many samples before one of them can be called an outlier.
+const MIN_SAMPLES_TO_REJECT: usize = 5;
+
+/// Outliers are beyond this many standard deviations (from the median absolute deviation) ...
+const REJECT_SD: f64 = 3.5;
+
+/// ... and beyond 1° of the median, whatever the deviation: steady eyes are not outliers.
+const REJECT_FLOOR: f64 = 0.0175;
+
+/// One row of a table of targets: which frame, and where the target was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetRow {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// File name or number, as written.
+    pub frame: String,
+    /// Where the target was.
+    pub target: PointOfRegard,
+}
+
+/// What the chain saw in one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrameGaze<'a> {
+    /// The frame's name in the records: base name of the file, or none for video.
+    pub name: Option<&'a str>,
+    /// The frame's number.
+    pub seq: u64,
+    /// Its gaze; none when lost (no face, eyes closed).
+    pub input: Option<CalibrationInput>,
+}
+
+/// Rows and frames brought together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairing {
+    /// One sample for each row that has a frame, by frame number.
+    pub samples: Vec<TargetSample>,
+    /// Rows whose frame was not in the input.
+    pub without_frame: Vec<TargetRow>,
+}
+
+/// Why a table of targets cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TargetsError {
+    /// There are no rows.
+    #[error("no targets: expected lines `frame,x_mm,y_mm`")]
+    Empty,
+    /// A row has not three columns.
+    #[error("line {line}: {found} columns; expected `frame,x_mm,y_mm`")]
+    Columns {
+        /// Line in the file, from 1.
+        line: usize,
+        /// Columns found.
+        found: usize,
+    },
+    /// A row names no frame.
+    #[error("line {line}: the frame is empty; expected a file name or a number")]
+    NoFrame {
+        /// Line in the file, from 1.
+        line: usize,
+    },
+    /// A position is not a number.
+    #[error("line {line}: {column} is {found:?}; expected millimetres, such as 265.5")]
+    Position {
+        /// Line in the file, from 1.
+        line: usize,
+        /// `x_mm` or `y_mm`.
+        column: &'static str,
+        /// What was there.
+        found: String,
+    },
+    /// Two rows give the same frame.
+    #[error("line {line}: frame {frame} already has a target in line {first}")]
+    Twice {
+        /// Line in the file, from 1.
+        line: usize,
+        /// Line of the first row.
+        first: usize,
+        /// The frame.
+        frame: String,
+    },
+    /// No row's frame is in the input.
+    #[error(
+        "none of the {rows} frames with a target is in the input; the first is {frame} (line {line})"
+    )]
+    NothingMatches {
+        /// Rows in the table.
+        rows: usize,
+        /// The first row's frame.
+        frame: String,
+        /// The first row's line.
+        line: usize,
+    },
+}
+
+/// Reads a table of targets: `frame,x_mm,y_mm`, a line each.
+///
+/// `frame` is a file name or a number; a name with a comma stands in double quotes. A first line
+/// `frame,x_mm,y_mm` is a header. Empty lines are passed over.
+///
+/// # Errors
+/// [`TargetsError`], naming the first line that is wrong.
+pub fn parse_targets(csv: &str) -> Result<Vec<TargetRow>, TargetsError> {
+    let mut rows: Vec<TargetRow> = Vec::new();
+    let mut first_line_of = std::collections::HashMap::new();
+    let csv = csv.strip_prefix('\u{feff}').unwrap_or(csv);
+    for (index, text) in csv.lines().enumerate() {
+        let line = index + 1;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let columns = split_columns(text);
+        if rows.is_empty() && columns == ["frame", "x_mm", "y_mm"] {
+            continue;
+        }
+        let [frame, x, y] = columns.as_slice() else {
+            return Err(TargetsError::Columns {
+                line,
+                found: columns.len(),
+            });
+        };
+        if frame.is_empty() {
+            return Err(TargetsError::NoFrame { line });
+        }
+        let position = |column: &'static str, found: &String| {
+            found
+                .parse::<f32>()
+                .ok()
+                .filter(|mm| mm.is_finite())
+                .ok_or_else(|| TargetsError::Position {
+                    line,
+                    column,
+                    found: found.clone(),
+                })
+        };
+        let target = PointOfRegard {
+            x_mm: position("x_mm", x)?,
+            y_mm: position("y_mm", y)?,
+        };
+        if let Some(first) = first_line_of.insert(frame.clone(), line) {
+            return Err(TargetsError::Twice {
+                line,
+                first,
+                frame: frame.clone(),
+            });
+        }
+        rows.push(TargetRow {
+            line,
+            frame: frame.clone(),
+            target,
+        });
+    }
+    if rows.is_empty() {
+        return Err(TargetsError::Empty);
+    }
+    Ok(rows)
+}
+
+/// The trimmed columns of a line; a column in double quotes may hold commas and doubled quotes.
+fn split_columns(text: &str) -> Vec<String> {
+    let mut columns = vec![String::new()];
+    let mut is_quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let column = columns.last_mut().expect("there is always one column");
+        match character {
+            '"' if is_quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                column.push('"');
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => columns.push(String::new()),
+            other => column.push(other),
+        }
+    }
+    for column in &mut columns {
+        *column = column.trim().to_owned();
+    }
+    columns
+}
+
+/// Brings rows and frames together: by file name, else by frame number.
+///
+/// Frames without a row are left out.
+///
+/// # Errors
+/// [`TargetsError::NothingMatches`] when no row has a frame.
+pub fn pair(rows: &[TargetRow], frames: &[FrameGaze<'_>]) -> Result<Pairing, TargetsError> {
+    let by_name: std::collections::HashMap<&str, usize> = frames
+        .iter()
+        .enumerate()
+        .filter_map(|(index, frame)| Some((frame.name?, index)))
+        .collect();
+    let by_seq: std::collections::HashMap<u64, usize> = frames
+        .iter()
+        .enumerate()
+        .map(|(index, frame)| (frame.seq, index))
+        .collect();
+    let mut samples = Vec::with_capacity(rows.len());
+    let mut without_frame = Vec::new();
+    for row in rows {
+        let number = || by_seq.get(&row.frame.parse::<u64>().ok()?);
+        match by_name.get(row.frame.as_str()).or_else(number) {
+            Some(&index) => samples.push(TargetSample {
+                seq: frames[index].seq,
+                target: row.target,
+                input: frames[index].input,
+            }),
+            None => without_frame.push(row.clone()),
+        }
+    }
+    if let (true, Some(first)) = (samples.is_empty(), rows.first()) {
+        return Err(TargetsError::NothingMatches {
+            rows: rows.len(),
+            frame: first.frame.clone(),
+            line: first.line,
+        });
+    }
+    samples.sort_by_key(|sample| sample.seq);
+    Ok(Pairing {
+        samples,
+        without_frame,
+    })
+}
+
+/// The samples of one target.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub target: PointOfRegard,
+    /// Samples to fit to, in the order of frames.
+    pub kept: Vec<Kept>,
+    /// Samples given, in the order of frames; whether each is in `kept`.
+    is_kept: Vec<bool>,
+    pub n_lost: usize,
+    pub n_rejected: usize,
+}
+
+/// A sample to fit to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    pub sight: Sight,
+    /// 0 to 2; 1 for a sample of usual confidence.
+    pub weight: f64,
+}
+
+impl Group {
+    /// One entry for each sample given; none where it is not kept.
+    pub(crate) fn in_order<T>(&self, of: impl Fn(&Kept) -> T) -> Vec<Option<T>> {
+        let mut kept = self.kept.iter();
+        self.is_kept
+            .iter()
+            .map(|&is_kept| if is_kept { kept.next().map(&of) } else { None })
+            .collect()
+    }
+}
+
+/// Groups samples by target and rejects those whose eye was elsewhere.
+pub(crate) fn group_by_target(
+    samples: &[TargetSample],
+    screen: &ScreenGeometry,
+) -> Result<Vec<Group>, CalibrationError> {
+    let mut members: Vec<(PointOfRegard, Vec<&TargetSample>)> = Vec::new();
+    for sample in samples {
+        let target = sample.target;
+        let part = if !(target.x_mm.is_finite() && target.y_mm.is_finite()) {
+            Some("target")
+        } else {
+            sample.input.as_ref().and_then(CalibrationInput::non_finite)
+        };
+        if let Some(part) = part {
+            return Err(CalibrationError::NonFinite {
+                seq: sample.seq,
+                part,
+            });
+        }
+        let same = members.iter_mut().find(|(place, _)| {
+            (place.x_mm - target.x_mm).hypot(place.y_mm - target.y_mm) <= SAME_TARGET_MM
+        });
+        match same {
+            Some((_, group)) => group.push(sample),
+            None => members.push((target, vec![sample])),
+        }
+    }
+    let usual_sigma = usual_sigma(samples);
+    Ok(members
+        .into_iter()
+        .map(|(target, mut samples)| {
+            samples.sort_by_key(|sample| sample.seq);
+            keep(target, &samples, screen, usual_sigma)
+        })
+        .collect())
+}
+
+/// The median of the stated standard deviations; none when none is stated.
+fn usual_sigma(samples: &[TargetSample]) -> Option<f64> {
+    let mut sigmas: Vec<f64> = samples
+        .iter()
+        .filter_map(|sample| Some(f64::from(sample.input?.sigma_rad)))
+        .filter(|&sigma| sigma > 0.0)
+        .collect();
+    median(&mut sigmas)
+}
+
+fn keep(
+    target: PointOfRegard,
+    samples: &[&TargetSample],
+    screen: &ScreenGeometry,
+    usual_sigma: Option<f64>,
+) -> Group {
+    let sights: Vec<Option<Sight>> = samples
+        .iter()
+        .map(|sample| {
+            let input = sample.input.as_ref()?;
+            screen.sight(input.origin_mm, input.angles)
+        })
+        .collect();
+    // What the correction would have to add: the same for all samples of an eye that rests.
+    let wanted: Vec<[f64; 2]> = sights
+        .iter()
+        .flatten()
+        .map(|sight| {
+            let goal = sight.tangent_to(target);
+            [0, 1].map(|axis| f64::from(goal[axis]) - f64::from(sight.tangent[axis]))
+        })
+        .collect();
+    let limit = rejection_limit(&wanted);
+    let mut group = Group {
+        target,
+        kept: Vec::with_capacity(wanted.len()),
+        is_kept: Vec::with_capacity(samples.len()),
+        n_lost: 0,
+        n_rejected: 0,
+    };
+    let mut wanted = wanted.iter();
+    for (sample, sight) in samples.iter().zip(&sights) {
+        let Some(input) = &sample.input else {
+            group.n_lost += 1;
+            group.is_kept.push(false);
+            continue;
+        };
+        let on_target = sight.filter(|_| {
+            let wanted = wanted.next().expect("one for each sight");
+            limit.is_none_or(|(middle, limit)| {
+                (wanted[0] - middle[0]).hypot(wanted[1] - middle[1]) <= limit
+            })
+        });
+        group.is_kept.push(on_target.is_some());
+        match on_target {
+            Some(sight) => group.kept.push(Kept {
+                sight,
+                weight: confidence_weight(input.sigma_rad, usual_sigma),
+            }),
+            None => group.n_rejected += 1,
+        }
+    }
+    group
+}
+
+/// The median of `wanted` and how far from it a sample may lie; none with too few samples.
+fn rejection_limit(wanted: &[[f64; 2]]) -> Option<([f64; 2], f64)> {
+    if wanted.len() < MIN_SAMPLES_TO_REJECT {
+        return None;
+    }
+    let mut axis = [0, 1].map(|axis| wanted.iter().map(|w| w[axis]).collect::<Vec<f64>>());
+    let middle = [median(&mut axis[0])?, median(&mut axis[1])?];
+    let mut deviations: Vec<f64> = wanted
+        .iter()
+        .map(|w| (w[0] - middle[0]).hypot(w[1] - middle[1]))
+        .collect();
+    // √(2 ln 2): the median length of a two-dimensional normal error.
+    let sd = median(&mut deviations)? / 1.177;
+    Some((middle, (REJECT_SD * sd).max(REJECT_FLOOR)))
+}
+
+/// Inverse variance with the usual variance as a floor, so that no sample counts more than twice.
+fn confidence_weight(sigma_rad: f32, usual_sigma: Option<f64>) -> f64 {
+    let sigma = f64::from(sigma_rad);
+    match usual_sigma {
+        Some(usual) if sigma > 0.0 => 2.0 / (1.0 + (sigma / usual).powi(2)),
+        _ => 1.0,
+    }
+}
