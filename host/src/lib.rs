@@ -12,8 +12,21 @@
 //!                        └── scene messages from applications (bounded)
 //! ```
 
+pub mod calibrate;
 pub mod camera;
+pub mod channel;
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod frame;
 pub mod inference;
+pub mod metrics;
+pub mod notify;
+pub mod process;
 pub mod record;
+pub mod scene;
+pub mod server;
+pub mod setup;
+pub mod stop;
+pub mod tracking;
 pub mod vision;

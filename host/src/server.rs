@@ -1,0 +1,398 @@
+//! The fan-out: every record goes to every client that asked for its kind.
+//!
+//! ```text
+//!                    bounded            bounded, one a client
+//!  tracking ─Publisher─► fan-out ─► queue ─► Unix socket   (JSON Lines)
+//!                           │  └──► queue ─► WebSocket     (`/events`)
+//!  vision ──PreviewSlot──► encoder ───────► WebSocket      (`/picture`)
+//!           tracking ◄── SceneRequest ◄─── any client
+//! ```
+//!
+//! One thread runs everything on one current-thread runtime: a client costs a task, not a thread.
+//! A record is turned into text once and shared. Every queue is bounded. When a client's queue is
+//! full, samples are dropped and counted; an event is never dropped, so a client that has no room
+//! for one is disconnected, and so is a client that takes nothing for
+//! [`ServerSettings::write_timeout`]. The others do not notice.
+//!
+//! # Talking to the server
+//!
+//! The Unix socket carries one JSON object a line in both directions; the WebSocket `/events`
+//! carries the same objects, one a text message. A client that only connects gets nothing: it
+//! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all).
+//! The first reply is the `header`, then the records of those kinds follow. Another `subscribe`
+//! changes the kinds and is answered with a header again. `scene` and `scene_update` announce
+//! screen objects, subscribed or not; nothing is answered when they are accepted. A message that
+//! cannot be used is answered with an `error` record and the connection stays open; it is closed
+//! after [`MAX_MESSAGE_BYTES`] without a line's end, or after [`MAX_BAD_MESSAGES`] in a row. A
+//! client may close its sending half and go on reading.
+
+mod fan_out;
+mod listener;
+mod origin;
+mod page;
+mod preview;
+mod session;
+mod socket_path;
+mod status;
+mod unix_socket;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::metrics::{Counter, Metrics};
+use crate::record::{Record, SceneMessage, SceneUpdateMessage};
+
+use fan_out::{Hub, Outgoing};
+use listener::{PageListener, SocketListener};
+use page::PageState;
+use status::RecentMetrics;
+
+pub use preview::PreviewSlot;
+pub use socket_path::{NoSocketPath, SocketUse, socket_path};
+
+/// Longest message of a client.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Unusable messages in a row after which a client is disconnected.
+pub const MAX_BAD_MESSAGES: u32 = 16;
+
+/// Where the page is by default.
+pub const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7880);
+
+/// Group whose members may connect to the service's socket, as `gazed.service` sets it up.
+pub const SERVICE_GROUP: &str = "gaze";
+
+/// How long clients have to take what is queued when the daemon stops.
+const DRAIN_TIME: Duration = Duration::from_millis(300);
+
+/// Where the server listens and how much it queues.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Path of the Unix socket (see [`socket_path`]); none: no socket.
+    pub socket: Option<PathBuf>,
+    /// Group that the socket is given to; none: the process's own.
+    pub socket_group: Option<String>,
+    /// Address of the page; must be loopback; none: no page.
+    pub listen: Option<SocketAddr>,
+    /// Records between the tracking stage and the server, at least 1.
+    pub record_queue: usize,
+    /// Records that wait for one client, at least 1.
+    pub client_queue: usize,
+    /// A client that takes nothing for this long is disconnected.
+    pub write_timeout: Duration,
+    /// Clients at one time, on the socket and `/events` together, at least 1.
+    pub max_clients: usize,
+}
+
+impl Default for ServerSettings {
+    /// No Unix socket, the page at [`DEFAULT_LISTEN`].
+    fn default() -> Self {
+        ServerSettings {
+            socket: None,
+            socket_group: None,
+            listen: Some(DEFAULT_LISTEN),
+            record_queue: 1024,
+            // 17 s of samples at 30 frames/s: long enough for a client that pauses to think,
+            // short enough that a dead one costs half a megabyte at most.
+            client_queue: 512,
+            write_timeout: Duration::from_secs(10),
+            max_clients: 256,
+        }
+    }
+}
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Another gazed answers on the socket.
+    #[error(
+        "{}: another gazed is running on this socket; stop it, or give this one --socket PATH", path.display()
+    )]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error(
+        "{}: exists and is not a socket; remove it, or choose another with --socket PATH", path.display()
+    )]
+    NotASocket {
+        /// What is in the way.
+        path: PathBuf,
+    },
+    /// Unix sockets have short names.
+    #[error(
+        "{}: a socket's path has at most 107 bytes and this one has {}; choose a shorter one with --socket PATH",
+        path.display(), path.as_os_str().len()
+    )]
+    SocketPathTooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Opening the socket failed.
+    #[error("{}: cannot open the event socket: {source}; choose another with --socket PATH", path.display())]
+    Socket {
+        /// The path.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The group does not exist.
+    #[error(
+        "server.socket_group: there is no group {group:?}; create it with `groupadd --system {group}` or name another"
+    )]
+    NoSuchGroup {
+        /// The name.
+        group: String,
+    },
+    /// The socket cannot be given to the group.
+    #[error(
+        "{}: cannot give the socket to group {group:?}: {source}; run gazed as a member of it", path.display()
+    )]
+    SocketGroup {
+        /// The socket.
+        path: PathBuf,
+        /// The group.
+        group: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The page shows a face: never on the network.
+    #[error(
+        "server.listen: {address} is not a loopback address; the page shows the camera picture and is for this machine alone: use 127.0.0.1:{} and, from afar, `ssh -L {0}:127.0.0.1:{0}`", address.port()
+    )]
+    NotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port is taken.
+    #[error(
+        "{address}: the port is taken, perhaps by another gazed; choose another with --listen 127.0.0.1:PORT (0: any free one), or do without the page with --listen none"
+    )]
+    PortInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Opening the port failed.
+    #[error("{address}: cannot open the page's port: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// The runtime failed to start.
+    #[error("the server's event loop cannot start: {source}")]
+    Runtime {
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+/// A scene message of a client, for the tracking stage to take and answer.
+#[derive(Debug)]
+pub struct SceneRequest {
+    /// What the client asks.
+    pub change: SceneChange,
+    answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// What a client asks of the scene.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SceneChange {
+    /// Replace all objects.
+    Replace(SceneMessage),
+    /// Change some.
+    Update(SceneUpdateMessage),
+}
+
+impl SceneRequest {
+    /// A request and the place where its answer arrives; for tests of the tracking stage.
+    pub fn new(change: SceneChange) -> (Self, oneshot::Receiver<Result<(), String>>) {
+        let (answer, answered) = oneshot::channel();
+        (SceneRequest { change, answer }, answered)
+    }
+
+    /// Tells the client that its message was taken, or what was wrong with it.
+    pub fn answer(self, result: Result<(), String>) {
+        // A client that has gone away needs no answer.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// The tracking stage's end of the server.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    records: mpsc::Sender<Outgoing>,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    /// Sends a record to every client that asked for its kind.
+    ///
+    /// A header is kept for clients to come. When the queue to the server is full, a sample is
+    /// dropped and counted, and an event waits for room. After the server has ended, nothing
+    /// happens. Must not be called from a task of an async runtime.
+    pub fn publish(&self, record: &Record) {
+        let outgoing = Outgoing::new(record);
+        self.metrics.count(Counter::RecordsPublished);
+        match self.records.try_send(outgoing) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(outgoing)) if outgoing.is_sample() => {
+                self.metrics.count(Counter::SamplesDropped);
+            }
+            Err(mpsc::error::TrySendError::Full(outgoing)) => {
+                // The server never waits for the tracking stage, so this wait ends.
+                let _ = self.records.blocking_send(outgoing);
+            }
+        }
+    }
+}
+
+/// What the server is connected to.
+#[derive(Debug)]
+pub struct ServerLinks {
+    /// Pictures for the page.
+    pub preview: Arc<PreviewSlot>,
+    /// To the tracking stage. When it is full, the client that asks waits.
+    pub scenes: crossbeam_channel::Sender<SceneRequest>,
+}
+
+/// The server, its ports open, not yet running.
+#[derive(Debug)]
+pub struct Server {
+    settings: ServerSettings,
+    socket: Option<SocketListener>,
+    page: Option<PageListener>,
+    sender: mpsc::Sender<Outgoing>,
+    records: mpsc::Receiver<Outgoing>,
+    metrics: Arc<Metrics>,
+}
+
+impl Server {
+    /// Opens the page's port and the socket, so that errors show before anything else starts.
+    ///
+    /// The port comes first: of two daemons started at the same moment on the same settings, one
+    /// ends there and does not touch the other's socket. The socket file of a dead daemon is
+    /// replaced. Creates the socket's folder if it is missing.
+    ///
+    /// # Errors
+    /// [`ServerError`], each with what to do about it.
+    pub fn bind(settings: ServerSettings, metrics: Arc<Metrics>) -> Result<Self, ServerError> {
+        let page = settings.listen.map(PageListener::bind).transpose()?;
+        let socket = settings
+            .socket
+            .as_deref()
+            .map(|path| SocketListener::bind(path, settings.socket_group.as_deref()))
+            .transpose()?;
+        let (sender, records) = mpsc::channel(settings.record_queue.max(1));
+        Ok(Server {
+            settings,
+            socket,
+            page,
+            sender,
+            records,
+            metrics,
+        })
+    }
+
+    /// Where the page is; the real port when the settings asked for any (port 0).
+    pub fn page_address(&self) -> Option<SocketAddr> {
+        self.page.as_ref().map(PageListener::address)
+    }
+
+    /// Where the socket is.
+    pub fn socket_path(&self) -> Option<&Path> {
+        self.socket.as_ref().map(SocketListener::path)
+    }
+
+    /// The sending end, for the tracking stage. The server runs until all are dropped.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            records: self.sender.clone(),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// Serves until every [`Publisher`] is dropped, then gives clients 0.3 s to take what is
+    /// queued, and removes the socket. Blocks; it is the body of the thread `gaze-server`.
+    ///
+    /// # Errors
+    /// [`ServerError::Runtime`]: the event loop cannot start. Clients' troubles end only them.
+    pub fn run(self, links: ServerLinks) -> Result<(), ServerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|source| ServerError::Runtime { source })?;
+        let ended = runtime.block_on(self.serve(links));
+        // Whatever still waits for a client is dropped with the runtime.
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+impl Server {
+    async fn serve(self, links: ServerLinks) -> Result<(), ServerError> {
+        let failed = |source| ServerError::Runtime { source };
+        let mut records = self.records;
+        // From here on the publishers alone keep the queue open.
+        drop(self.sender);
+        let (stop, stopping) = watch::channel(false);
+        let (alive, mut last_alive) = mpsc::channel(1);
+        let recent = Arc::new(RecentMetrics::new(Arc::clone(&self.metrics)));
+        let hub = Arc::new(Hub::new(
+            self.settings,
+            self.metrics,
+            links.scenes,
+            stopping,
+        ));
+        let mut socket_file = None;
+        let mut accepting = None;
+        if let Some(socket) = self.socket {
+            let (listener, file) = socket.into_async().map_err(failed)?;
+            socket_file = Some(file);
+            accepting = Some(tokio::spawn(unix_socket::accept(
+                listener,
+                Arc::clone(&hub),
+                alive.clone(),
+            )));
+        }
+        if let Some(page) = self.page {
+            let address = page.address();
+            let listener = page.into_async().map_err(failed)?;
+            let pictures = preview::pictures();
+            let watched = Arc::new(Notify::new());
+            let state = PageState {
+                hub: Arc::clone(&hub),
+                recent: Arc::clone(&recent),
+                pictures: pictures.clone(),
+                watched: Arc::clone(&watched),
+                alive: alive.downgrade(),
+            };
+            tokio::spawn(preview::encode(links.preview, pictures, watched));
+            tokio::spawn(page::serve(listener, address, state));
+        }
+        tokio::spawn(recent.keep());
+        while let Some(outgoing) = records.recv().await {
+            hub.fan_out(&outgoing);
+        }
+        // No new clients; those that are there get what is queued, until the time is up.
+        drop(socket_file);
+        if let Some(accepting) = accepting {
+            accepting.abort();
+        }
+        stop.send_replace(true);
+        drop(alive);
+        let _ = tokio::time::timeout(DRAIN_TIME, last_alive.recv()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

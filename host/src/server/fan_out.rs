@@ -1,0 +1,419 @@
+//! Who is connected, what each wants, and the queue in front of each.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, watch};
+use tracing::{info, warn};
+
+use super::{SceneRequest, ServerSettings};
+use crate::metrics::{Counter, Metrics};
+use crate::record::{Record, RecordKind};
+
+/// A record as text, made once and shared by all clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line(Utf8Bytes);
+
+impl Line {
+    pub(super) fn new(record: &Record) -> Self {
+        let mut text = record.to_line();
+        text.push('\n');
+        Line(Utf8Bytes::from(text))
+    }
+
+    /// With the line break, for the Unix socket.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Without the line break, for a WebSocket message.
+    pub(super) fn message(&self) -> Utf8Bytes {
+        let bytes: Bytes = self.0.clone().into();
+        let object = bytes.slice(..bytes.len() - 1);
+        Utf8Bytes::try_from(object).expect("text without its last ASCII byte is text")
+    }
+}
+
+/// A record on its way from the tracking stage.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// None for a header.
+    kind: Option<RecordKind>,
+    line: Line,
+}
+
+impl Outgoing {
+    pub(super) fn new(record: &Record) -> Self {
+        Outgoing {
+            kind: record.kind(),
+            line: Line::new(record),
+        }
+    }
+
+    pub(super) fn is_sample(&self) -> bool {
+        self.kind == Some(RecordKind::Sample)
+    }
+}
+
+/// Kinds of record, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KindSet(u8);
+
+impl KindSet {
+    /// The kinds listed; all when the list is empty.
+    pub(super) fn of(kinds: &[RecordKind]) -> Self {
+        if kinds.is_empty() {
+            return KindSet(u8::MAX);
+        }
+        KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u8))
+    }
+
+    fn contains(self, kind: RecordKind) -> bool {
+        self.0 & (1 << kind as u8) != 0
+    }
+}
+
+/// A client as the fan-out knows it.
+#[derive(Debug)]
+struct Client {
+    name: String,
+    queue: mpsc::Sender<Line>,
+    /// None until it subscribes.
+    kinds: Option<KindSet>,
+    /// Subscribed before there was a header.
+    awaits_header: bool,
+    samples_dropped: u64,
+    /// Ends the connection.
+    dropped: Arc<Notify>,
+}
+
+/// One client in `/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct ClientStatus {
+    pub(super) name: String,
+    pub(super) is_subscribed: bool,
+    pub(super) records_waiting: usize,
+    pub(super) samples_dropped: u64,
+}
+
+/// Everything that connections share.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) settings: ServerSettings,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) scenes: crossbeam_channel::Sender<SceneRequest>,
+    /// Turns true when the daemon stops.
+    stopping: watch::Receiver<bool>,
+    table: Mutex<Table>,
+    next_id: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    header: Option<Line>,
+    clients: BTreeMap<u64, Client>,
+}
+
+/// A connection's own end of its queue. The hub alone holds the sending end, so forgetting the
+/// client ends the queue.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) id: u64,
+    pub(super) waiting: mpsc::Receiver<Line>,
+    pub(super) dropped: Arc<Notify>,
+}
+
+/// The house is full.
+#[derive(Debug)]
+pub(super) struct TooManyClients;
+
+impl Hub {
+    pub(super) fn new(
+        settings: ServerSettings,
+        metrics: Arc<Metrics>,
+        scenes: crossbeam_channel::Sender<SceneRequest>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Hub {
+            settings,
+            metrics,
+            scenes,
+            stopping,
+            table: Mutex::new(Table::default()),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the daemon stops.
+    pub(super) async fn stopped(&self) {
+        // An error means that the server itself is gone.
+        let _ = self
+            .stopping
+            .clone()
+            .wait_for(|is_stopping| *is_stopping)
+            .await;
+    }
+
+    /// A new client, with an empty queue and no subscription.
+    pub(super) fn admit(&self, transport: &str) -> Result<Admission, TooManyClients> {
+        let mut table = self.table();
+        if table.clients.len() >= self.settings.max_clients {
+            warn!(
+                "a client on the {transport} was turned away: {} are connected already",
+                table.clients.len()
+            );
+            return Err(TooManyClients);
+        }
+        let id = self.next_id.fetch_add(1, Relaxed);
+        let (queue, waiting) = mpsc::channel(self.settings.client_queue.max(1));
+        let dropped = Arc::new(Notify::new());
+        table.clients.insert(
+            id,
+            Client {
+                name: format!("{transport} {id}"),
+                queue,
+                kinds: None,
+                awaits_header: false,
+                samples_dropped: 0,
+                dropped: Arc::clone(&dropped),
+            },
+        );
+        self.metrics.count(Counter::ClientsAdmitted);
+        Ok(Admission {
+            id,
+            waiting,
+            dropped,
+        })
+    }
+
+    /// Sets what a client wants and queues the header in front of it.
+    pub(super) fn subscribe(&self, id: u64, kinds: KindSet) {
+        let mut table = self.table();
+        let header = table.header.clone();
+        let Some(client) = table.clients.get_mut(&id) else {
+            return;
+        };
+        client.kinds = Some(kinds);
+        client.awaits_header = header.is_none();
+        info!("client {} subscribed", client.name);
+        if let Some(header) = header {
+            self.deliver_or_drop(&mut table, id, header);
+        }
+    }
+
+    /// Queues a record for one client that must not miss it.
+    pub(super) fn deliver(&self, id: u64, line: Line) {
+        self.deliver_or_drop(&mut self.table(), id, line);
+    }
+
+    fn deliver_or_drop(&self, table: &mut Table, id: u64, line: Line) {
+        let Some(client) = table.clients.get(&id) else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = client.queue.try_send(line) {
+            self.drop_client(table, id, "has no room for an event");
+        }
+    }
+
+    /// Disconnects a client.
+    fn drop_client(&self, table: &mut Table, id: u64, why: &str) {
+        let Some(client) = table.clients.remove(&id) else {
+            return;
+        };
+        client.dropped.notify_one();
+        self.metrics.count(Counter::ClientsDropped);
+        warn!(
+            "client {} was disconnected because it does not read: {why} ({} samples dropped before)",
+            client.name, client.samples_dropped
+        );
+    }
+
+    /// Notes that a client took nothing for too long; its connection is ending.
+    pub(super) fn forget_unread(&self, id: u64) {
+        let why = format!(
+            "took nothing for {} s",
+            self.settings.write_timeout.as_secs_f32()
+        );
+        self.drop_client(&mut self.table(), id, &why);
+    }
+
+    /// Notes that a client's connection has ended.
+    pub(super) fn forget(&self, id: u64) {
+        if let Some(client) = self.table().clients.remove(&id) {
+            info!("client {} left", client.name);
+        }
+    }
+
+    /// Queues a record for everybody who wants its kind.
+    pub(super) fn fan_out(&self, outgoing: &Outgoing) {
+        let mut table = self.table();
+        match outgoing.kind {
+            None => self.take_header(&mut table, &outgoing.line),
+            Some(kind) => self.queue_for_all(&mut table, kind, &outgoing.line),
+        }
+    }
+
+    fn take_header(&self, table: &mut Table, header: &Line) {
+        table.header = Some(header.clone());
+        for client in table.clients.values_mut() {
+            if std::mem::take(&mut client.awaits_header) {
+                // Its queue holds at most its own errors; if those fill it, the next event ends it.
+                let _ = client.queue.try_send(header.clone());
+            }
+        }
+    }
+
+    fn queue_for_all(&self, table: &mut Table, kind: RecordKind, line: &Line) {
+        let mut full = Vec::new();
+        for (&id, client) in &mut table.clients {
+            let wants = client.kinds.is_some_and(|kinds| kinds.contains(kind));
+            if !wants || client.awaits_header {
+                continue;
+            }
+            if let Err(TrySendError::Full(_)) = client.queue.try_send(line.clone()) {
+                if kind == RecordKind::Sample {
+                    client.samples_dropped += 1;
+                    self.metrics.count(Counter::ClientSamplesDropped);
+                } else {
+                    full.push(id);
+                }
+            }
+        }
+        for id in full {
+            self.drop_client(table, id, "has no room for an event");
+        }
+    }
+
+    /// Who is connected.
+    pub(super) fn clients(&self) -> Vec<ClientStatus> {
+        self.table()
+            .clients
+            .values()
+            .map(|client| ClientStatus {
+                name: client.name.clone(),
+                is_subscribed: client.kinds.is_some(),
+                records_waiting: client.queue.max_capacity() - client.queue.capacity(),
+                samples_dropped: client.samples_dropped,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Interval;
+
+    fn hub(client_queue: usize) -> Hub {
+        let (scenes, _) = crossbeam_channel::bounded(1);
+        let (_, stopping) = watch::channel(false);
+        let settings = ServerSettings {
+            client_queue,
+            max_clients: 2,
+            ..ServerSettings::default()
+        };
+        Hub::new(settings, Arc::new(Metrics::new()), scenes, stopping)
+    }
+
+    fn blink(onset_us: u64) -> Outgoing {
+        Outgoing::new(&Record::Blink(Interval {
+            onset_us,
+            offset_us: onset_us + 100_000,
+        }))
+    }
+
+    fn sample_line() -> Outgoing {
+        Outgoing {
+            kind: Some(RecordKind::Sample),
+            line: Line(Utf8Bytes::from_static("{}\n")),
+        }
+    }
+
+    fn header() -> Outgoing {
+        Outgoing {
+            kind: None,
+            line: Line(Utf8Bytes::from_static("{\"type\":\"header\"}\n")),
+        }
+    }
+
+    fn drain(admission: &mut Admission) -> Vec<Line> {
+        std::iter::from_fn(|| admission.waiting.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn a_line_loses_only_its_break_on_the_websocket() {
+        let line = Line(Utf8Bytes::from_static("{\"frame\":\"ö.png\"}\n"));
+        assert_eq!(line.message().as_str(), "{\"frame\":\"ö.png\"}");
+        assert_eq!(line.bytes().last(), Some(&b'\n'));
+    }
+
+    #[test]
+    fn a_client_gets_the_header_and_then_the_kinds_it_asked_for() {
+        let hub = hub(8);
+        hub.fan_out(&header());
+        let mut client = hub.admit("test").unwrap();
+        hub.fan_out(&blink(1));
+        hub.subscribe(client.id, KindSet::of(&[RecordKind::Blink]));
+        hub.fan_out(&sample_line());
+        hub.fan_out(&blink(2));
+        let got = drain(&mut client);
+        assert_eq!(got, [header().line, blink(2).line]);
+    }
+
+    #[test]
+    fn a_client_that_comes_before_the_header_waits_for_it() {
+        let hub = hub(8);
+        let mut client = hub.admit("test").unwrap();
+        hub.subscribe(client.id, KindSet::of(&[]));
+        hub.fan_out(&blink(1));
+        assert!(drain(&mut client).is_empty());
+        hub.fan_out(&header());
+        hub.fan_out(&blink(2));
+        assert_eq!(drain(&mut client), [header().line, blink(2).line]);
+    }
+
+    #[test]
+    fn a_full_queue_drops_samples_and_counts_them_but_an_event_ends_the_client() {
+        let hub = hub(3);
+        hub.fan_out(&header());
+        let slow = hub.admit("slow").unwrap();
+        let mut quick = hub.admit("quick").unwrap();
+        for client in [&slow, &quick] {
+            hub.subscribe(client.id, KindSet::of(&[]));
+        }
+        for _ in 0..5 {
+            hub.fan_out(&sample_line());
+            drain(&mut quick);
+        }
+        assert_eq!(hub.clients()[0].samples_dropped, 3);
+        assert_eq!(hub.metrics.counted(Counter::ClientSamplesDropped), 3);
+        hub.fan_out(&blink(1));
+        assert_eq!(drain(&mut quick), [blink(1).line]);
+        let left: Vec<_> = hub
+            .clients()
+            .into_iter()
+            .map(|client| client.name)
+            .collect();
+        assert_eq!(left, ["quick 2"]);
+        assert_eq!(hub.metrics.counted(Counter::ClientsDropped), 1);
+    }
+
+    #[test]
+    fn no_more_clients_than_the_settings_allow() {
+        let hub = hub(1);
+        let first = hub.admit("test").unwrap();
+        hub.admit("test").unwrap();
+        assert!(hub.admit("test").is_err());
+        hub.forget(first.id);
+        assert!(hub.admit("test").is_ok());
+    }
+}

@@ -1,0 +1,291 @@
+//! The live page and its port: HTTP, and WebSockets for records and pictures.
+//!
+//! | path | what |
+//! |---|---|
+//! | `/` | the page; `/page.css` and `/page.js` belong to it |
+//! | `/events` | WebSocket: the records, as on the Unix socket; `?types=fixation,blink` (or `?types=` for all) subscribes at once |
+//! | `/picture` | WebSocket: at most 15 pictures a second; each binary message is the length of the overlay (4 bytes, little-endian), the overlay (JSON), and a grey JPEG |
+//! | `/status` | rates, latencies and counts as JSON |
+//!
+//! Every request is checked by [`super::origin`]; nothing is loaded from elsewhere, nothing is
+//! stored in the browser's cache, and there are no cookies.
+
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::fan_out::{Hub, Line};
+use super::preview::PictureMessage;
+use super::session::Session;
+use super::status::RecentMetrics;
+use super::{MAX_MESSAGE_BYTES, origin};
+use crate::record::RecordKind;
+
+const PAGE: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// How long a client has to take the closing message.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// Said with every answer.
+const HEADERS: [(HeaderName, HeaderValue); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// What the page's requests are answered from.
+#[derive(Clone, Debug)]
+pub(super) struct PageState {
+    pub(super) hub: Arc<Hub>,
+    pub(super) recent: Arc<RecentMetrics>,
+    pub(super) pictures: watch::Sender<PictureMessage>,
+    /// Wakes the encoder when a watcher comes.
+    pub(super) watched: Arc<Notify>,
+    /// Held by each WebSocket until it has ended.
+    pub(super) alive: mpsc::WeakSender<()>,
+}
+
+/// Serves the page for ever.
+pub(super) async fn serve(
+    listener: tokio::net::TcpListener,
+    address: SocketAddr,
+    state: PageState,
+) -> std::io::Result<()> {
+    let port = address.port();
+    let routes = Router::new()
+        .route("/", get(async || file("text/html; charset=utf-8", PAGE)))
+        .route(
+            "/page.css",
+            get(async || file("text/css; charset=utf-8", STYLE)),
+        )
+        .route(
+            "/page.js",
+            get(async || file("text/javascript; charset=utf-8", SCRIPT)),
+        )
+        .route("/events", get(events))
+        .route("/picture", get(picture))
+        .route("/status", get(status))
+        .with_state(state)
+        .layer(middleware::from_fn(
+            move |request: Request, next: Next| async move {
+                let mut response = match origin::check(request.headers(), port) {
+                    Ok(()) => next.run(request).await,
+                    Err(refused) => (StatusCode::FORBIDDEN, refused.words()).into_response(),
+                };
+                response.headers_mut().extend(HEADERS);
+                response
+            },
+        ));
+    axum::serve(listener, routes).await
+}
+
+fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, content_type)], content)
+}
+
+async fn status(State(state): State<PageState>) -> impl IntoResponse {
+    let status = state.recent.status(&state.hub);
+    let text = serde_json::to_string(&status).expect("a status holds only plain values");
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+/// The query of `/events`.
+#[derive(Debug, Deserialize)]
+struct EventsQuery {
+    types: Option<String>,
+}
+
+async fn events(
+    State(state): State<PageState>,
+    Query(query): Query<EventsQuery>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let kinds = match query.types.as_deref().map(parse_kinds).transpose() {
+        Ok(kinds) => kinds,
+        Err(why) => return (StatusCode::BAD_REQUEST, why).into_response(),
+    };
+    upgrade
+        .max_message_size(MAX_MESSAGE_BYTES)
+        .max_frame_size(MAX_MESSAGE_BYTES)
+        .on_upgrade(async move |socket| {
+            let alive = state.alive.upgrade();
+            send_events(socket, &state.hub, kinds.as_deref()).await;
+            drop(alive);
+        })
+}
+
+/// The kinds in `fixation,blink`; none listed means all.
+fn parse_kinds(list: &str) -> Result<Vec<RecordKind>, String> {
+    list.split(',')
+        .filter(|kind| !kind.is_empty())
+        .map(|kind| {
+            serde_json::from_value(kind.into()).map_err(|error| format!("400: types: {error}\n"))
+        })
+        .collect()
+}
+
+/// How sending ended.
+enum Sent {
+    /// Everything that was queued is sent; a last word may follow.
+    All(SplitSink<WebSocket, Message>),
+    /// The client is gone.
+    Gone,
+    /// The client took nothing for too long.
+    Unread,
+}
+
+async fn send_events(mut socket: WebSocket, hub: &Arc<Hub>, kinds: Option<&[RecordKind]>) {
+    let Ok(mut admission) = hub.admit("page") else {
+        let _ = socket.send(close(close_code::AGAIN)).await;
+        return;
+    };
+    let id = admission.id;
+    let mut session = Session::new(Arc::clone(hub), id);
+    if let Some(kinds) = kinds {
+        session.subscribe(kinds);
+    }
+    let (writer, reader) = socket.split();
+    let reading = read_messages(reader, session);
+    let writing = write_messages(writer, &mut admission.waiting, hub.settings.write_timeout);
+    tokio::pin!(writing);
+    let mut code = close_code::AWAY;
+    let sent = tokio::select! {
+        biased;
+        () = admission.dropped.notified() => Sent::Gone,
+        sent = &mut writing => sent,
+        reason = reading => {
+            code = reason;
+            hub.forget(id);
+            writing.await
+        }
+        () = hub.stopped() => {
+            hub.forget(id);
+            writing.await
+        }
+    };
+    match sent {
+        Sent::Unread => hub.forget_unread(id),
+        Sent::Gone => hub.forget(id),
+        Sent::All(mut writer) => {
+            hub.forget(id);
+            let _ = tokio::time::timeout(LAST_WORD, writer.send(close(code))).await;
+        }
+    }
+}
+
+fn close(code: u16) -> Message {
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: Default::default(),
+    }))
+}
+
+/// Reads messages until the client leaves or must go; says with which code.
+async fn read_messages(mut reader: SplitStream<WebSocket>, mut session: Session) -> u16 {
+    while let Some(message) = reader.next().await {
+        let heard = match message {
+            Ok(Message::Text(text)) => session.hear(text.as_bytes()).await,
+            Ok(Message::Binary(bytes)) => session.hear(&bytes).await,
+            Ok(Message::Ping(_) | Message::Pong(_)) => ControlFlow::Continue(()),
+            Ok(Message::Close(_)) => return close_code::NORMAL,
+            Err(error) => {
+                if is_oversize(&error) {
+                    session.hear_oversize();
+                    return close_code::SIZE;
+                }
+                return close_code::PROTOCOL;
+            }
+        };
+        if let ControlFlow::Break(()) = heard {
+            return close_code::POLICY;
+        }
+    }
+    close_code::NORMAL
+}
+
+/// Whether reading failed because a message is too long. The WebSocket library wraps its errors,
+/// so this asks for its words.
+fn is_oversize(error: &axum::Error) -> bool {
+    error.to_string().contains("too long")
+}
+
+/// Sends what is queued until the queue is closed.
+async fn write_messages(
+    mut writer: SplitSink<WebSocket, Message>,
+    waiting: &mut mpsc::Receiver<Line>,
+    patience: Duration,
+) -> Sent {
+    while let Some(line) = waiting.recv().await {
+        let message = Message::Text(line.message());
+        match tokio::time::timeout(patience, writer.send(message)).await {
+            Err(_) => return Sent::Unread,
+            Ok(Err(_)) => return Sent::Gone,
+            Ok(Ok(())) => {}
+        }
+    }
+    Sent::All(writer)
+}
+
+async fn picture(State(state): State<PageState>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .max_message_size(1024)
+        .on_upgrade(async move |socket| send_pictures(socket, state).await)
+}
+
+/// Sends the newest picture, again and again; a slow watcher gets fewer.
+async fn send_pictures(socket: WebSocket, state: PageState) {
+    let alive = state.alive.upgrade();
+    let (mut writer, mut reader) = socket.split();
+    let mut pictures = state.pictures.subscribe();
+    state.watched.notify_one();
+    let patience = state.hub.settings.write_timeout;
+    let writing = async {
+        while pictures.changed().await.is_ok() {
+            let message = Message::Binary(pictures.borrow_and_update().clone());
+            match tokio::time::timeout(patience, writer.send(message)).await {
+                Ok(Ok(())) => {}
+                _ => return,
+            }
+        }
+    };
+    let reading = async { while let Some(Ok(_)) = reader.next().await {} };
+    tokio::select! {
+        () = writing => {}
+        () = reading => {}
+        () = state.hub.stopped() => {}
+    }
+    drop(alive);
+}

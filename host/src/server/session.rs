@@ -1,0 +1,172 @@
+//! What one client says, and what is answered; the same on both transports.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::TrySendError;
+use tracing::debug;
+
+use super::fan_out::{Hub, KindSet, Line};
+use super::{MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, SceneChange, SceneRequest};
+use crate::metrics::Counter;
+use crate::record::{ClientMessage, ErrorRecord, Record, RecordKind};
+
+/// How long a scene message waits between two attempts to reach a busy tracking stage.
+const SCENE_RETRY: Duration = Duration::from_millis(5);
+
+/// One client's conversation.
+#[derive(Debug)]
+pub(super) struct Session {
+    hub: Arc<Hub>,
+    id: u64,
+    bad_in_a_row: u32,
+}
+
+impl Session {
+    pub(super) fn new(hub: Arc<Hub>, id: u64) -> Self {
+        Session {
+            hub,
+            id,
+            bad_in_a_row: 0,
+        }
+    }
+
+    /// Sets what the client wants.
+    pub(super) fn subscribe(&mut self, kinds: &[RecordKind]) {
+        self.hub.subscribe(self.id, KindSet::of(kinds));
+    }
+
+    /// Takes one message; breaks when the client must go.
+    pub(super) async fn hear(&mut self, message: &[u8]) -> ControlFlow<()> {
+        let message = match parse(message) {
+            Ok(None) => return ControlFlow::Continue(()),
+            Ok(Some(message)) => message,
+            Err(why) => return self.refuse(&why),
+        };
+        let taken = match message {
+            ClientMessage::Subscribe { types } => {
+                self.subscribe(&types);
+                Ok(())
+            }
+            ClientMessage::Scene(scene) => self.ask(SceneChange::Replace(scene)).await,
+            ClientMessage::SceneUpdate(update) => self.ask(SceneChange::Update(update)).await,
+        };
+        match taken {
+            Ok(()) => {
+                self.bad_in_a_row = 0;
+                ControlFlow::Continue(())
+            }
+            Err(why) => self.refuse(&why),
+        }
+    }
+
+    /// Takes a message that is longer than [`MAX_MESSAGE_BYTES`]: where the next one begins is
+    /// not known, so the client must go.
+    pub(super) fn hear_oversize(&mut self) {
+        let _ = self.refuse(&format!(
+            "a message has at most {MAX_MESSAGE_BYTES} bytes; this connection is closed"
+        ));
+    }
+
+    /// Hands a scene message to the tracking stage and waits for its answer, so that one client's
+    /// messages stay in order and a flood of them waits in its own socket.
+    async fn ask(&mut self, change: SceneChange) -> Result<(), String> {
+        let (mut request, answer) = SceneRequest::new(change);
+        loop {
+            match self.hub.scenes.try_send(request) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) => request = back,
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err(String::from("gazed is stopping"));
+                }
+            }
+            tokio::time::sleep(SCENE_RETRY).await;
+        }
+        answer
+            .await
+            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))
+    }
+
+    /// Answers with an error; breaks when it was one too many.
+    fn refuse(&mut self, why: &str) -> ControlFlow<()> {
+        self.hub.metrics.count(Counter::MessagesRefused);
+        self.bad_in_a_row += 1;
+        let is_last = self.bad_in_a_row >= MAX_BAD_MESSAGES;
+        debug!("client {} sent a message that cannot be used", self.id);
+        let message = if is_last {
+            format!(
+                "{why}; that was the last of {MAX_BAD_MESSAGES} in a row, this connection is closed"
+            )
+        } else {
+            String::from(why)
+        };
+        self.hub
+            .deliver(self.id, Line::new(&Record::Error(ErrorRecord { message })));
+        if is_last {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// One message; none for an empty line.
+fn parse(message: &[u8]) -> Result<Option<ClientMessage>, String> {
+    let Ok(text) = std::str::from_utf8(message) else {
+        return Err(String::from(
+            "this message is not UTF-8 text; gazed expects one JSON object a line",
+        ));
+    };
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_str(text).map(Some).map_err(|error| {
+        format!(
+            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"scene\" or \"scene_update\""
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_and_an_empty_list_of_types_mean_all() {
+        for text in [
+            r#"{"type":"subscribe"}"#,
+            r#"{"type":"subscribe","types":[]}"#,
+        ] {
+            let message = parse(text.as_bytes()).unwrap().unwrap();
+            assert_eq!(message, ClientMessage::Subscribe { types: vec![] });
+        }
+    }
+
+    #[test]
+    fn an_empty_line_is_no_message_and_no_error() {
+        assert_eq!(parse(b"  \r").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (bad, said) in [
+            (&b"hello"[..], "expected value"),
+            (b"\xff\xfe", "not UTF-8"),
+            (br#"{"types":[]}"#, "missing field `type`"),
+            (
+                br#"{"type":"subscribe","types":["fixations"]}"#,
+                "unknown variant `fixations`",
+            ),
+            (
+                br#"{"type":"scene","scene_id":"s"}"#,
+                "missing field `width_px`",
+            ),
+            (br#"[1,2]"#, "cannot be used"),
+        ] {
+            let why = parse(bad).unwrap_err();
+            assert!(why.contains(said), "{why}");
+        }
+    }
+}

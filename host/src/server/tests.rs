@@ -1,0 +1,390 @@
+//! The server as its clients see it, over real sockets.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+
+use super::*;
+use crate::record::{Header, Interval, ScreenRecord};
+
+/// A folder of its own for each test, removed at the end.
+pub(super) struct Folder(pub(super) PathBuf);
+
+impl Folder {
+    pub(super) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gazed-test-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server at work, with the tracking stage's ends of its channels.
+struct Running {
+    folder: Folder,
+    page: SocketAddr,
+    publisher: Option<Publisher>,
+    scenes: crossbeam_channel::Receiver<SceneRequest>,
+    metrics: Arc<Metrics>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(name: &str, settings: ServerSettings) -> Self {
+        let folder = Folder::new(name);
+        let metrics = Arc::new(Metrics::new());
+        let settings = ServerSettings {
+            socket: Some(folder.0.join("gazed.sock")),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            ..settings
+        };
+        let server = Server::bind(settings, Arc::clone(&metrics)).unwrap();
+        let page = server.page_address().unwrap();
+        let publisher = server.publisher();
+        let (to_tracking, scenes) = crossbeam_channel::bounded(1);
+        let links = ServerLinks {
+            preview: Arc::new(PreviewSlot::new()),
+            scenes: to_tracking,
+        };
+        let thread = std::thread::spawn(move || server.run(links).unwrap());
+        publisher.publish(&header("first"));
+        Running {
+            folder,
+            page,
+            publisher: Some(publisher),
+            scenes,
+            metrics,
+            thread: Some(thread),
+        }
+    }
+
+    fn publish(&self, record: &Record) {
+        self.publisher.as_ref().unwrap().publish(record);
+    }
+
+    fn connect(&self) -> Client {
+        let stream = UnixStream::connect(self.folder.0.join("gazed.sock")).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    /// A client that has its header, so that what is published from now on reaches it.
+    fn subscribed(&self, message: &str) -> Client {
+        let mut client = self.connect();
+        client.say(message);
+        assert_eq!(client.hear()["type"], "header");
+        client
+    }
+
+    /// The head of the answer to an HTTP request.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.page).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    fn get(&self, path: &str, headers: &str) -> String {
+        let host = self.page;
+        self.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n"
+        ))
+    }
+
+    fn stop(&mut self) {
+        self.publisher = None;
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    fn say(&mut self, message: &str) {
+        self.0.get_mut().write_all(message.as_bytes()).unwrap();
+        self.0.get_mut().write_all(b"\n").unwrap();
+    }
+
+    /// The next record; null at the end.
+    fn hear(&mut self) -> Value {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            // A connection that is ended with words unread.
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Value::Null,
+            n => match n.unwrap() {
+                0 => Value::Null,
+                _ => serde_json::from_str(&line).unwrap(),
+            },
+        }
+    }
+
+    fn onsets(&mut self, n: usize) -> Vec<u64> {
+        (0..n)
+            .map(|_| self.hear()["onset_us"].as_u64().unwrap())
+            .collect()
+    }
+}
+
+const ALL: &str = r#"{"type":"subscribe"}"#;
+
+fn header(source: &str) -> Record {
+    Record::Header(Header {
+        version: crate::record::VERSION,
+        program: String::from("gazed test"),
+        source: String::from(source),
+        frame_size_px: Some([640, 480]),
+        models: Vec::new(),
+        user: None,
+        screen: ScreenRecord {
+            width_mm: 531.0,
+            height_mm: 299.0,
+            width_px: None,
+            height_px: None,
+        },
+    })
+}
+
+fn blink(onset_us: u64) -> Record {
+    Record::Blink(Interval {
+        onset_us,
+        offset_us: onset_us + 120_000,
+    })
+}
+
+fn gap(onset_us: u64) -> Record {
+    Record::Gap(Interval {
+        onset_us,
+        offset_us: onset_us + 1,
+    })
+}
+
+#[test]
+fn two_clients_get_the_same_events_while_a_third_that_never_reads_is_dropped() {
+    let settings = ServerSettings {
+        client_queue: 16,
+        ..ServerSettings::default()
+    };
+    let mut running = Running::start("third", settings);
+    let mut first = running.subscribed(ALL);
+    let mut second = running.subscribed(ALL);
+    let mut never = running.subscribed(ALL);
+    // Reading along keeps the two within their queues; the third's kernel buffer and queue fill.
+    let mut published = 0;
+    while running.metrics.counted(Counter::ClientsDropped) == 0 {
+        running.publish(&blink(published));
+        assert_eq!(first.onsets(1), [published]);
+        assert_eq!(second.onsets(1), [published]);
+        published += 1;
+        assert!(published < 100_000, "the third client is never dropped");
+    }
+    running.publish(&blink(published));
+    assert_eq!(first.onsets(1), [published]);
+    assert_eq!(second.onsets(1), [published]);
+    // What reached the third is in order and without holes, then it ends.
+    let mut rest = String::new();
+    never.0.read_to_string(&mut rest).unwrap();
+    let got = rest.lines().count() as u64;
+    assert!(got > 16 && got < published, "{got} of {published}");
+    assert_eq!(running.metrics.counted(Counter::ClientsDropped), 1);
+    running.stop();
+}
+
+#[test]
+fn a_client_gets_only_the_kinds_it_asked_for_and_may_change_its_mind() {
+    let running = Running::start("kinds", ServerSettings::default());
+    let mut client = running.subscribed(r#"{"type":"subscribe","types":["gap"]}"#);
+    for onset in 0..3 {
+        running.publish(&blink(onset));
+        running.publish(&gap(onset));
+    }
+    assert_eq!(client.onsets(3), [0, 1, 2]);
+    client.say(r#"{"type":"subscribe","types":["blink"]}"#);
+    assert_eq!(client.hear()["type"], "header");
+    running.publish(&gap(8));
+    running.publish(&blink(9));
+    assert_eq!(client.hear()["onset_us"], 9);
+}
+
+#[test]
+fn a_client_that_does_not_subscribe_gets_nothing() {
+    let mut running = Running::start("silent", ServerSettings::default());
+    let mut silent = running.connect();
+    let mut witness = running.subscribed(ALL);
+    running.publish(&blink(1));
+    assert_eq!(witness.onsets(1), [1]);
+    running.stop();
+    assert_eq!(silent.hear(), Value::Null);
+}
+
+#[test]
+fn rubbish_is_answered_and_the_client_may_go_on() {
+    let running = Running::start("rubbish", ServerSettings::default());
+    let mut client = running.connect();
+    client.say("GET / HTTP/1.1");
+    let error = client.hear();
+    assert_eq!(error["type"], "error");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("one JSON object a line")
+    );
+    client.0.get_mut().write_all(b"\xff\xfe\n").unwrap();
+    assert_eq!(client.hear()["type"], "error");
+    client.say(ALL);
+    assert_eq!(client.hear()["type"], "header");
+    assert_eq!(running.metrics.counted(Counter::MessagesRefused), 2);
+}
+
+#[test]
+fn a_flood_of_rubbish_ends_its_own_connection_only() {
+    let running = Running::start("flood", ServerSettings::default());
+    let mut witness = running.subscribed(ALL);
+    let mut flood = running.connect();
+    for _ in 0..MAX_BAD_MESSAGES {
+        flood.say("rubbish");
+    }
+    let last = (0..MAX_BAD_MESSAGES).map(|_| flood.hear()).last().unwrap();
+    assert!(last["message"].as_str().unwrap().contains("closed"));
+    assert_eq!(flood.hear(), Value::Null);
+    running.publish(&blink(7));
+    assert_eq!(witness.onsets(1), [7]);
+}
+
+#[test]
+fn a_message_without_end_ends_its_connection() {
+    let running = Running::start("endless", ServerSettings::default());
+    let mut client = running.connect();
+    let endless = vec![b'x'; MAX_MESSAGE_BYTES + 1];
+    client.0.get_mut().write_all(&endless).unwrap();
+    let error = client.hear();
+    assert!(error["message"].as_str().unwrap().contains("1048576 bytes"));
+    assert_eq!(client.hear(), Value::Null);
+}
+
+#[test]
+fn a_client_may_stop_talking_and_go_on_listening() {
+    let running = Running::start("half", ServerSettings::default());
+    let mut client = running.subscribed(ALL);
+    client
+        .0
+        .get_mut()
+        .shutdown(std::net::Shutdown::Write)
+        .unwrap();
+    running.publish(&blink(3));
+    assert_eq!(client.onsets(1), [3]);
+}
+
+#[test]
+fn scenes_reach_tracking_in_order_and_its_complaints_come_back() {
+    let running = Running::start("scene", ServerSettings::default());
+    let mut client = running.connect();
+    client.say(
+        r#"{"type":"scene","scene_id":"desk","width_px":1920,"height_px":1080,"image":null,
+            "objects":[{"id":1,"box":[0,0,100,50],"class":"button","score":0.9}]}"#
+            .replace('\n', " ")
+            .as_str(),
+    );
+    client.say(r#"{"type":"scene_update","scene_id":"sofa","remove":[1]}"#);
+    let first = running.scenes.recv().unwrap();
+    assert!(matches!(&first.change, SceneChange::Replace(scene) if scene.objects.len() == 1));
+    first.answer(Ok(()));
+    let second = running.scenes.recv().unwrap();
+    assert!(matches!(&second.change, SceneChange::Update(update) if update.scene_id == "sofa"));
+    second.answer(Err(String::from(
+        "scene_id: the scene is \"desk\", not \"sofa\"",
+    )));
+    let error = client.hear();
+    assert_eq!(error["type"], "error");
+    assert!(error["message"].as_str().unwrap().contains("not \"sofa\""));
+}
+
+#[test]
+fn what_was_published_before_the_stop_is_still_sent() {
+    let mut running = Running::start("stop", ServerSettings::default());
+    let mut client = running.subscribed(ALL);
+    for onset in 0..100 {
+        running.publish(&blink(onset));
+    }
+    running.stop();
+    assert_eq!(client.onsets(100), (0..100).collect::<Vec<_>>());
+    assert_eq!(client.hear(), Value::Null);
+    assert!(!running.folder.0.join("gazed.sock").exists());
+}
+
+#[test]
+fn a_foreign_host_or_origin_is_refused_on_every_path() {
+    let running = Running::start("foreign", ServerSettings::default());
+    let port = running.page.port();
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for path in [
+        "/", "/page.js", "/status", "/events", "/picture", "/nothing",
+    ] {
+        let evil = format!("Origin: http://evil.example:{port}\r\n{upgrade}");
+        let answer = running.get(path, &evil);
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
+        let answer = running.ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: evil.example:{port}\r\nConnection: close\r\n\r\n"
+        ));
+        assert!(answer.starts_with("HTTP/1.1 403"), "{path}: {answer}");
+    }
+    let own = format!("Origin: http://localhost:{port}\r\n");
+    assert!(running.get("/", &own).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn every_answer_forbids_what_the_page_does_not_need() {
+    let running = Running::start("headers", ServerSettings::default());
+    for path in ["/", "/page.js", "/page.css", "/status", "/nothing"] {
+        let answer = running.get(path, "").to_ascii_lowercase();
+        assert!(answer.contains("content-security-policy: default-src 'none'"));
+        assert!(answer.contains("frame-ancestors 'none'"));
+        assert!(answer.contains("cache-control: no-store"));
+        assert!(!answer.contains("set-cookie") && !answer.contains("access-control-allow"));
+    }
+}
+
+#[test]
+fn the_status_names_stages_counts_and_clients() {
+    let running = Running::start("status", ServerSettings::default());
+    let _client = running.subscribed(ALL);
+    running
+        .metrics
+        .record(crate::metrics::Stage::Vision, Duration::from_micros(15));
+    let answer = running.get("/status", "");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(status["stages"]["vision"]["p50_us"], 15);
+    assert_eq!(status["stages"]["capture"], Value::Null);
+    assert_eq!(status["counters"]["clients_admitted"], 1);
+    assert_eq!(status["state"]["activity"], "starting");
+    assert_eq!(status["clients"][0]["is_subscribed"], true);
+}
+
+#[test]
+fn an_unknown_kind_in_the_query_is_named() {
+    let running = Running::start("query", ServerSettings::default());
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let host = running.page;
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "GET /events?types=fixations HTTP/1.1\r\nHost: {host}\r\n{upgrade}\r\n"
+    )
+    .unwrap();
+    let mut answer = [0; 2048];
+    let n = stream.read(&mut answer).unwrap();
+    let answer = String::from_utf8_lossy(&answer[..n]);
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
