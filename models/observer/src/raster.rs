@@ -1,0 +1,173 @@
+//! Which triangle each sample of the picture sees.
+
+use crate::geometry::Vec3;
+
+/// No triangle.
+pub(crate) const NOTHING: u32 = u32::MAX;
+
+/// A rectangle of pixels, ends excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub x0: i32,
+    pub y0: i32,
+    pub x1: i32,
+    pub y1: i32,
+}
+
+/// Nearest triangle by sample; each pixel has `SIDE` × `SIDE` samples, evenly spaced.
+#[derive(Default)]
+pub(crate) struct Visibility {
+    region: Option<Region>,
+    side: i32,
+    width: i32,
+    height: i32,
+    /// 1 / depth; 0 where there is nothing.
+    nearness: Vec<f32>,
+    triangle: Vec<u32>,
+}
+
+impl Visibility {
+    /// Empties it for a region, with `side` × `side` samples a pixel.
+    pub fn reset(&mut self, region: Region, side: i32) {
+        self.region = Some(region);
+        self.side = side;
+        self.width = (region.x1 - region.x0).max(0) * side;
+        self.height = (region.y1 - region.y0).max(0) * side;
+        let count = (self.width * self.height) as usize;
+        self.nearness.clear();
+        self.nearness.resize(count, 0.0);
+        self.triangle.clear();
+        self.triangle.resize(count, NOTHING);
+    }
+
+    /// Picture coordinates of a sample of a pixel.
+    pub fn sample_px(&self, x: i32, y: i32, i: i32, j: i32) -> [f32; 2] {
+        let step = 1.0 / self.side as f32;
+        [
+            x as f32 - 0.5 + step * (i as f32 + 0.5),
+            y as f32 - 0.5 + step * (j as f32 + 0.5),
+        ]
+    }
+
+    /// The triangle at a sample, and 1 / its depth.
+    #[inline]
+    pub fn at(&self, x: i32, y: i32, i: i32, j: i32) -> (u32, f32) {
+        let Some(region) = self.region else {
+            return (NOTHING, 0.0);
+        };
+        let column = (x - region.x0) * self.side + i;
+        let row = (y - region.y0) * self.side + j;
+        if column < 0 || row < 0 || column >= self.width || row >= self.height {
+            return (NOTHING, 0.0);
+        }
+        let index = (row * self.width + column) as usize;
+        (self.triangle[index], self.nearness[index])
+    }
+
+    /// Draws triangles; `projected` are (x px, y px, 1/depth) by vertex, with 0 for vertices that
+    /// are behind the camera. Triangle `i` is stored as `first + i`.
+    pub fn draw(
+        &mut self,
+        projected: &[Vec3],
+        triangles: &[[u32; 3]],
+        first: u32,
+        two_sided: bool,
+    ) {
+        let Some(region) = self.region else {
+            return;
+        };
+        let side = self.side as f32;
+        let to_sample = |v: Vec3| {
+            (
+                (v.x + 0.5 - region.x0 as f32) * side - 0.5,
+                (v.y + 0.5 - region.y0 as f32) * side - 0.5,
+            )
+        };
+        for (i, &[a, b, c]) in triangles.iter().enumerate() {
+            let (va, mut vb, mut vc) = (
+                projected[a as usize],
+                projected[b as usize],
+                projected[c as usize],
+            );
+            if va.z <= 0.0 || vb.z <= 0.0 || vc.z <= 0.0 {
+                continue;
+            }
+            let (ax, ay) = to_sample(va);
+            let (mut bx, mut by) = to_sample(vb);
+            let (mut cx, mut cy) = to_sample(vc);
+            let mut area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay);
+            if area <= 0.0 {
+                if !two_sided || area == 0.0 {
+                    continue;
+                }
+                core::mem::swap(&mut vb, &mut vc);
+                core::mem::swap(&mut bx, &mut cx);
+                core::mem::swap(&mut by, &mut cy);
+                area = -area;
+            }
+            let x_low = ax.min(bx).min(cx).max(0.0);
+            let x_high = ax.max(bx).max(cx).min((self.width - 1) as f32);
+            let y_low = ay.min(by).min(cy).max(0.0);
+            let y_high = ay.max(by).max(cy).min((self.height - 1) as f32);
+            if x_low > x_high || y_low > y_high {
+                continue;
+            }
+            let (x0, x1) = ((x_low + 0.999_99) as i32, x_high as i32);
+            let (y0, y1) = ((y_low + 0.999_99) as i32, y_high as i32);
+            let inverse = 1.0 / area;
+            for y in y0..=y1 {
+                let fy = y as f32;
+                let row = (y * self.width) as usize;
+                for x in x0..=x1 {
+                    let fx = x as f32;
+                    let wc = (bx - ax) * (fy - ay) - (fx - ax) * (by - ay);
+                    let wb = (fx - ax) * (cy - ay) - (cx - ax) * (fy - ay);
+                    let wa = area - wb - wc;
+                    if wa < 0.0 || wb < 0.0 || wc < 0.0 {
+                        continue;
+                    }
+                    let near = (wa * va.z + wb * vb.z + wc * vc.z) * inverse;
+                    let index = row + x as usize;
+                    if near > self.nearness[index] {
+                        self.nearness[index] = near;
+                        self.triangle[index] = first + i as u32;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::vec3;
+
+    #[test]
+    fn the_nearer_triangle_is_seen() {
+        let mut visibility = Visibility::default();
+        let region = Region {
+            x0: 0,
+            y0: 0,
+            x1: 8,
+            y1: 8,
+        };
+        visibility.reset(region, 2);
+        let square = |near: f32| {
+            [
+                vec3(-1.0, -1.0, near),
+                vec3(9.0, -1.0, near),
+                vec3(9.0, 9.0, near),
+                vec3(-1.0, 9.0, near),
+            ]
+        };
+        let triangles = [[0, 1, 2], [0, 2, 3]];
+        visibility.draw(&square(0.01), &triangles, 0, false);
+        visibility.draw(&square(0.02), &triangles, 10, false);
+        visibility.draw(&square(0.005), &triangles, 20, false);
+        for (x, y) in [(0, 0), (7, 0), (7, 7), (3, 4)] {
+            assert!((10..12).contains(&visibility.at(x, y, 1, 1).0));
+        }
+        assert_eq!(visibility.at(8, 0, 0, 0).0, NOTHING);
+    }
+}

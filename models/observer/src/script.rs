@@ -1,0 +1,467 @@
+//! What the observer does with the eyes: fixations, saccades, pursuit and blinks, by seed.
+//!
+//! Segments follow one another without gaps; the script grows as it is asked for later times, so
+//! it never ends. A blink is a segment of its own, between two fixations.
+
+use gaze_protocol::{PointOfRegard, Span, Timestamp};
+
+use crate::random::Random;
+
+/// What kind of movement a moment belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventLabel {
+    /// The gaze rests.
+    Fixation,
+    /// The gaze jumps.
+    Saccade,
+    /// The gaze follows a moving thing.
+    Pursuit,
+    /// The lids close and open; the line of gaze is that of the eye behind them.
+    Blink,
+}
+
+impl EventLabel {
+    /// F, S, P or B, as in hand-labelled recordings.
+    pub const fn letter(self) -> char {
+        match self {
+            EventLabel::Fixation => 'F',
+            EventLabel::Saccade => 'S',
+            EventLabel::Pursuit => 'P',
+            EventLabel::Blink => 'B',
+        }
+    }
+}
+
+/// One scripted movement, `onset` ≤ t < `offset`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScriptEvent {
+    /// When it starts.
+    pub onset: Timestamp,
+    /// When the next one starts.
+    pub offset: Timestamp,
+    /// What it is.
+    pub label: EventLabel,
+    /// Where on the screen the gaze is at the onset.
+    pub from: PointOfRegard,
+    /// Where it is at the offset.
+    pub to: PointOfRegard,
+}
+
+/// A point to look at for a time, as a calibration shows them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScriptTarget {
+    /// Where, in the screen plane; may lie outside the screen.
+    pub point: PointOfRegard,
+    /// How long, the saccade to it included.
+    pub duration: Span,
+}
+
+/// Which script is played.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScriptKind {
+    /// Looking around on the screen: fixations of 150 to 600 ms, now and then pursuit.
+    Free,
+    /// Looking at given points in turn. The last is looked at for ever.
+    Targets(Vec<ScriptTarget>),
+}
+
+/// Blinks a minute of a seated reader: 15 to 20 (Bentivoglio et al. 1997 found 17 at rest).
+pub(crate) const BLINKS_PER_MINUTE: f32 = 17.0;
+
+/// Saccade duration = slope · amplitude + intercept (Carpenter 1988, main sequence).
+const SACCADE_MS_PER_DEG: f32 = 2.2;
+const SACCADE_INTERCEPT_MS: f32 = 21.0;
+
+pub(crate) struct ScriptSettings {
+    pub seed: u64,
+    pub kind: ScriptKind,
+    pub screen_mm: [f32; 2],
+    /// Where the eyes are while the script is written: saccade amplitudes are angles from here.
+    /// Camera axes.
+    pub eyes_mm: [f32; 3],
+    /// 0 for none.
+    pub blinks_per_minute: f32,
+}
+
+pub(crate) struct Script {
+    settings: ScriptSettings,
+    random: Random,
+    events: Vec<ScriptEvent>,
+    /// When the next blink is due.
+    next_blink_us: u64,
+    /// Targets not yet written, for [`ScriptKind::Targets`].
+    next_target: usize,
+}
+
+impl Script {
+    pub fn new(settings: ScriptSettings) -> Self {
+        let mut random = Random::new(settings.seed, 10);
+        let start = match &settings.kind {
+            ScriptKind::Targets(targets) if !targets.is_empty() => targets[0].point,
+            _ => PointOfRegard {
+                x_mm: settings.screen_mm[0] * random.uniform(0.4, 0.6),
+                y_mm: settings.screen_mm[1] * random.uniform(0.4, 0.6),
+            },
+        };
+        let mut script = Script {
+            settings,
+            random,
+            events: Vec::new(),
+            next_blink_us: 0,
+            next_target: 0,
+        };
+        script.schedule_blink(0);
+        // The first event has no saccade before it.
+        match script.target_duration(0) {
+            Some(duration) => {
+                script.next_target = 1;
+                script.fixate(start, duration.as_us());
+            }
+            None => {
+                let duration = script.fixation_us();
+                script.fixate(start, duration);
+            }
+        }
+        script
+    }
+
+    /// The events that start before `until`.
+    pub fn events(&mut self, until: Timestamp) -> &[ScriptEvent] {
+        self.extend(until);
+        let count = self.events.partition_point(|event| event.onset < until);
+        &self.events[..count]
+    }
+
+    /// The event at a time, and where on the screen the gaze is.
+    pub fn at(&mut self, at: Timestamp) -> (ScriptEvent, PointOfRegard) {
+        self.extend(at + Span(1));
+        let index = self.events.partition_point(|event| event.onset <= at) - 1;
+        let event = self.events[index];
+        (event, gaze_of(&event, at))
+    }
+
+    /// Where the gaze is, averaged over the time before `at` with falling weights: what a slower
+    /// head follows.
+    pub fn smoothed(&mut self, at: Timestamp) -> PointOfRegard {
+        let mut sum = [0.0f32; 2];
+        let mut weights = 0.0;
+        for (i, weight) in [0.6f32, 1.0, 1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1]
+            .into_iter()
+            .enumerate()
+        {
+            let (_, point) = self.at(at - Span::from_ms(120 * i as u64));
+            sum[0] += weight * point.x_mm;
+            sum[1] += weight * point.y_mm;
+            weights += weight;
+        }
+        PointOfRegard {
+            x_mm: sum[0] / weights,
+            y_mm: sum[1] / weights,
+        }
+    }
+
+    fn end_us(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.offset.as_us())
+    }
+
+    fn gaze_end(&self) -> PointOfRegard {
+        self.events
+            .last()
+            .map_or(PointOfRegard::default(), |event| event.to)
+    }
+
+    fn extend(&mut self, until: Timestamp) {
+        while self.end_us() < until.as_us() {
+            match self.settings.kind {
+                ScriptKind::Free => self.write_free(),
+                ScriptKind::Targets(_) => self.write_target(),
+            }
+        }
+    }
+
+    fn push(&mut self, label: EventLabel, to: PointOfRegard, duration_us: u64) {
+        let onset = self.end_us();
+        let from = self.events.last().map_or(to, |event| event.to);
+        self.events.push(ScriptEvent {
+            onset: Timestamp(onset),
+            offset: Timestamp(onset + duration_us),
+            label,
+            from,
+            to,
+        });
+    }
+
+    /// A fixation at the present point for a time, cut by a blink if one is due within it.
+    fn fixate(&mut self, point: PointOfRegard, duration_us: u64) {
+        // A piece of fixation on either side of a blink is a fixation too, so it has to last.
+        const SHORTEST_PIECE_US: u64 = 150_000;
+        let onset = self.end_us();
+        let end = onset + duration_us;
+        let blink_us = (self.random.uniform(120.0, 300.0) * 1000.0) as u64;
+        let latest = end.saturating_sub(SHORTEST_PIECE_US + blink_us);
+        let earliest = onset + SHORTEST_PIECE_US;
+        if self.next_blink_us <= latest && earliest <= latest {
+            let blink_onset = self.next_blink_us.max(earliest);
+            self.push(EventLabel::Fixation, point, blink_onset - onset);
+            self.push(EventLabel::Blink, point, blink_us);
+            self.schedule_blink(blink_onset + blink_us);
+            let rest = end - self.end_us();
+            // A long look is blinked through more than once.
+            self.fixate(point, rest);
+        } else {
+            self.push(EventLabel::Fixation, point, duration_us);
+        }
+    }
+
+    fn schedule_blink(&mut self, after_us: u64) {
+        if self.settings.blinks_per_minute <= 0.0 {
+            self.next_blink_us = u64::MAX;
+            return;
+        }
+        // A dead time of one second and an exponential rest keep the mean rate.
+        let mean_s = (60.0 / self.settings.blinks_per_minute - 1.0).max(0.2);
+        let wait_s = 1.0 - mean_s * libm::logf(1.0 - self.random.unit());
+        self.next_blink_us = after_us + (wait_s * 1e6) as u64;
+    }
+
+    /// 150 to 600 ms, more short than long ones.
+    fn fixation_us(&mut self) -> u64 {
+        let share = libm::powf(self.random.unit(), 1.6);
+        ((150.0 + 450.0 * share) * 1000.0) as u64
+    }
+
+    fn target_duration(&self, index: usize) -> Option<Span> {
+        match &self.settings.kind {
+            ScriptKind::Targets(targets) => targets.get(index).map(|target| target.duration),
+            ScriptKind::Free => None,
+        }
+    }
+
+    fn saccade_to(&mut self, to: PointOfRegard) -> u64 {
+        let amplitude_deg = self.angle_between(self.gaze_end(), to).to_degrees();
+        let ms = SACCADE_MS_PER_DEG * amplitude_deg + SACCADE_INTERCEPT_MS;
+        let duration_us = (ms * 1000.0) as u64;
+        self.push(EventLabel::Saccade, to, duration_us);
+        duration_us
+    }
+
+    fn write_target(&mut self) {
+        // Chunks of a minute stand for "for ever" behind the last target.
+        const LAST_CHUNK_US: u64 = 60_000_000;
+        let ScriptKind::Targets(targets) = &self.settings.kind else {
+            return;
+        };
+        let Some(target) = targets.get(self.next_target).copied() else {
+            let point = self.gaze_end();
+            self.fixate(point, LAST_CHUNK_US);
+            return;
+        };
+        self.next_target += 1;
+        let taken = self.saccade_to(target.point);
+        let rest = target.duration.as_us().saturating_sub(taken);
+        self.fixate(target.point, rest);
+    }
+
+    fn write_free(&mut self) {
+        let here = self.gaze_end();
+        let blink_is_due = self.next_blink_us <= self.end_us();
+        if blink_is_due {
+            // Many blinks come with a shift of gaze: the eye turns behind the lids.
+            let to = if self.random.chance(0.35) {
+                self.next_point(here)
+            } else {
+                here
+            };
+            let duration_us = (self.random.uniform(120.0, 300.0) * 1000.0) as u64;
+            self.push(EventLabel::Blink, to, duration_us);
+            self.schedule_blink(self.end_us());
+        } else if self.random.chance(0.06) {
+            let start = self.next_point(here);
+            self.saccade_to(start);
+            let end = self.next_point(start);
+            let degrees = self.angle_between(start, end).to_degrees();
+            let speed_deg_s = self.random.uniform(6.0, 18.0);
+            let duration_us = (degrees / speed_deg_s * 1e6) as u64;
+            self.push(EventLabel::Pursuit, end, duration_us.max(300_000));
+            return;
+        } else {
+            let to = self.next_point(here);
+            self.saccade_to(to);
+        }
+        let duration_us = self.fixation_us();
+        let point = self.gaze_end();
+        // Free fixations are short: the blink waits until one is over.
+        self.push(EventLabel::Fixation, point, duration_us);
+    }
+
+    /// Another point on the screen, at least 2.5 degrees away.
+    fn next_point(&mut self, from: PointOfRegard) -> PointOfRegard {
+        let [width, height] = self.settings.screen_mm;
+        let mut to = from;
+        for _ in 0..50 {
+            // Amplitudes are skewed: many small ones, few across the screen.
+            let reach = libm::powf(self.random.unit(), 1.5) * width;
+            let direction = self.random.uniform(0.0, core::f32::consts::TAU);
+            to = PointOfRegard {
+                x_mm: from.x_mm + reach * libm::cosf(direction),
+                y_mm: from.y_mm + 0.7 * reach * libm::sinf(direction),
+            };
+            let is_on_screen = to.x_mm > 0.03 * width
+                && to.x_mm < 0.97 * width
+                && to.y_mm > 0.03 * height
+                && to.y_mm < 0.97 * height;
+            if is_on_screen && self.angle_between(from, to).to_degrees() > 2.5 {
+                return to;
+            }
+        }
+        // From a corner of a small screen no try may fit: its middle always does.
+        if self.angle_between(from, to) == 0.0 || !to.x_mm.is_finite() {
+            to = from;
+        }
+        PointOfRegard {
+            x_mm: to.x_mm.clamp(0.03 * width, 0.97 * width),
+            y_mm: to.y_mm.clamp(0.03 * height, 0.97 * height),
+        }
+    }
+
+    fn angle_between(&self, a: PointOfRegard, b: PointOfRegard) -> f32 {
+        let line = |point: PointOfRegard| {
+            let target = screen_to_camera(point, self.settings.screen_mm);
+            let [ex, ey, ez] = self.settings.eyes_mm;
+            gaze_protocol::GazeAngles::from_vector([target[0] - ex, target[1] - ey, target[2] - ez])
+        };
+        line(a).angle_to(line(b))
+    }
+}
+
+/// A point of the screen plane in camera axes, for the default screen: camera in the middle of
+/// the upper edge, screen in z = 0.
+pub(crate) fn screen_to_camera(point: PointOfRegard, screen_mm: [f32; 2]) -> [f32; 3] {
+    [screen_mm[0] / 2.0 - point.x_mm, point.y_mm, 0.0]
+}
+
+fn gaze_of(event: &ScriptEvent, at: Timestamp) -> PointOfRegard {
+    let length = event.offset.since(event.onset).as_us().max(1) as f32;
+    let t = (at.since(event.onset).as_us() as f32 / length).min(1.0);
+    let share = match event.label {
+        // Minimum jerk: the velocity profile of a saccade, near enough (Hogan 1984).
+        EventLabel::Saccade => minimum_jerk(t),
+        // Behind the closed lids, in the middle of the blink.
+        EventLabel::Blink => minimum_jerk(((t - 0.25) / 0.3).clamp(0.0, 1.0)),
+        EventLabel::Fixation | EventLabel::Pursuit => t,
+    };
+    PointOfRegard {
+        x_mm: event.from.x_mm + share * (event.to.x_mm - event.from.x_mm),
+        y_mm: event.from.y_mm + share * (event.to.y_mm - event.from.y_mm),
+    }
+}
+
+fn minimum_jerk(t: f32) -> f32 {
+    t * t * t * (10.0 + t * (6.0 * t - 15.0))
+}
+
+/// How far the lids are from open (1) to closed (0) at a share 0..1 of a blink.
+///
+/// Closing takes a quarter of the time and opening is about twice as slow, with the lids shut in
+/// between (VanderWerf et al. 2003).
+pub(crate) fn blink_opening(share: f32) -> f32 {
+    const CLOSED_FROM: f32 = 0.25;
+    const CLOSED_TO: f32 = 0.5;
+    if share < CLOSED_FROM {
+        1.0 - minimum_jerk(share / CLOSED_FROM)
+    } else if share < CLOSED_TO {
+        0.0
+    } else {
+        minimum_jerk(((share - CLOSED_TO) / (1.0 - CLOSED_TO)).min(1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free_script(seed: u64) -> Script {
+        Script::new(ScriptSettings {
+            seed,
+            kind: ScriptKind::Free,
+            screen_mm: [531.0, 299.0],
+            eyes_mm: [0.0, 40.0, 600.0],
+            blinks_per_minute: BLINKS_PER_MINUTE,
+        })
+    }
+
+    #[test]
+    fn events_follow_one_another_without_gaps() {
+        let mut script = free_script(4);
+        let events = script.events(Timestamp(120_000_000)).to_vec();
+        assert_eq!(events[0].onset, Timestamp(0));
+        for pair in events.windows(2) {
+            assert_eq!(pair[0].offset, pair[1].onset);
+            assert_eq!(pair[0].to, pair[1].from);
+        }
+    }
+
+    #[test]
+    fn durations_and_velocities_are_human() {
+        let mut script = free_script(8);
+        let minutes = 20.0;
+        let events = script.events(Timestamp(1_200_000_000)).to_vec();
+        let mut blinks = 0;
+        for event in &events {
+            let ms = event.offset.since(event.onset).as_us() as f32 / 1000.0;
+            match event.label {
+                EventLabel::Fixation => assert!((149.0..=601.0).contains(&ms), "{event:?}"),
+                EventLabel::Saccade => {
+                    let degrees = script.angle_between(event.from, event.to).to_degrees();
+                    assert!((ms - 2.2 * degrees - 21.0).abs() < 0.01);
+                    // Minimum jerk peaks at 1.875 of the mean velocity.
+                    let peak = 1.875 * degrees / (ms / 1000.0);
+                    assert!((100.0..900.0).contains(&peak), "{peak} deg/s");
+                }
+                EventLabel::Pursuit => assert!(ms >= 299.0),
+                EventLabel::Blink => {
+                    blinks += 1;
+                    assert!((119.0..=301.0).contains(&ms));
+                }
+            }
+        }
+        let rate = blinks as f32 / minutes;
+        assert!((13.0..20.0).contains(&rate), "{rate} blinks a minute");
+    }
+
+    #[test]
+    fn targets_are_looked_at_in_turn_and_the_last_for_ever() {
+        let point = |x_mm, y_mm| PointOfRegard { x_mm, y_mm };
+        let targets = [point(10.0, 10.0), point(500.0, 10.0), point(250.0, 280.0)];
+        let mut script = Script::new(ScriptSettings {
+            seed: 1,
+            kind: ScriptKind::Targets(
+                targets
+                    .iter()
+                    .map(|&point| ScriptTarget {
+                        point,
+                        duration: Span::from_ms(1000),
+                    })
+                    .collect(),
+            ),
+            screen_mm: [531.0, 299.0],
+            eyes_mm: [0.0, 40.0, 600.0],
+            blinks_per_minute: 0.0,
+        });
+        for (at_ms, expected) in [(500, 0), (999, 0), (1500, 1), (2500, 2), (900_000, 2)] {
+            let (event, gaze) = script.at(Timestamp(at_ms * 1000));
+            assert_eq!(event.label, EventLabel::Fixation, "at {at_ms} ms");
+            assert_eq!(gaze, targets[expected]);
+        }
+        let (event, _) = script.at(Timestamp(1_010_000));
+        assert_eq!(event.label, EventLabel::Saccade);
+    }
+
+    #[test]
+    fn a_blink_closes_fast_and_opens_slowly() {
+        assert!((blink_opening(0.0) - 1.0).abs() < 1e-6);
+        assert!(blink_opening(0.3) == 0.0);
+        assert!((blink_opening(1.0) - 1.0).abs() < 1e-6);
+        assert!(blink_opening(0.125) < 0.6 && blink_opening(0.75) > 0.4);
+    }
+}
