@@ -1,5 +1,5 @@
 //! The two kinds of channel: `latest`, a slot of one that is overwritten, and `events`, a bounded
-//! queue. Both count what they drop.
+//! queue. Both tell what they drop.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,9 +14,8 @@ const SPARE_FRAMES: usize = 3;
 
 /// Makes a slot that holds the newest frame only.
 ///
-/// The camera never waits: it replaces a frame that nobody has taken, and the count of those is in
-/// [`FrameSender::replaced`]. Frames travel back through the slot, so that a steady stream reuses
-/// the same buffers.
+/// The camera never waits: it replaces a frame that nobody has taken, and is told so. Frames travel
+/// back through the slot, so that a steady stream reuses the same buffers.
 pub fn latest() -> (FrameSender, FrameReceiver) {
     let slot = Arc::new(Slot::default());
     (FrameSender(Arc::clone(&slot)), FrameReceiver(slot))
@@ -26,7 +25,6 @@ pub fn latest() -> (FrameSender, FrameReceiver) {
 struct Slot {
     state: Mutex<SlotState>,
     changed: Condvar,
-    replaced: AtomicU64,
 }
 
 #[derive(Default)]
@@ -60,46 +58,22 @@ impl FrameSender {
         self.0.lock().spare.pop().unwrap_or_default()
     }
 
-    /// Puts the newest frame into the slot; an unread one is replaced and counted.
+    /// Puts the newest frame into the slot; `Ok(true)` says that it replaced one that nobody took.
     ///
     /// # Errors
     /// [`Disconnected`] when nobody will read it.
-    pub fn publish(&self, frame: Frame) -> Result<(), Disconnected> {
+    pub fn publish(&self, frame: Frame) -> Result<bool, Disconnected> {
         let mut state = self.0.lock();
         if state.receiver_is_gone {
             return Err(Disconnected);
         }
-        if let Some(unread) = state.newest.replace(frame) {
-            self.0.replaced.fetch_add(1, Ordering::Relaxed);
+        let unread = state.newest.replace(frame);
+        let was_replaced = unread.is_some();
+        if let Some(unread) = unread {
             state.recycle(unread);
         }
         self.0.changed.notify_one();
-        Ok(())
-    }
-
-    /// Waits until the slot is empty, for sources that must not lose a frame.
-    ///
-    /// # Errors
-    /// [`Disconnected`] when nobody will empty it.
-    pub fn wait_until_taken(&self) -> Result<(), Disconnected> {
-        let mut state = self.0.lock();
-        while state.newest.is_some() && !state.receiver_is_gone {
-            state = self
-                .0
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.receiver_is_gone {
-            Err(Disconnected)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Frames that were replaced before anybody looked at them.
-    pub fn replaced(&self) -> u64 {
-        self.0.replaced.load(Ordering::Relaxed)
+        Ok(was_replaced)
     }
 }
 
@@ -120,7 +94,6 @@ impl FrameReceiver {
         if frame.is_none() && state.sender_is_gone {
             return Err(Disconnected);
         }
-        self.0.changed.notify_all();
         Ok(frame)
     }
 
@@ -165,6 +138,7 @@ pub fn events<T>(capacity: usize) -> (EventSender<T>, Receiver<T>) {
 }
 
 /// The sending end of [`events`].
+#[derive(Debug)]
 pub struct EventSender<T> {
     sender: Sender<T>,
     dropped: Arc<AtomicU64>,
@@ -223,11 +197,9 @@ mod tests {
     #[test]
     fn an_unread_frame_is_replaced_by_the_newest_and_counted() {
         let (sender, receiver) = latest();
-        for seq in 0..5 {
-            sender.publish(numbered(seq)).unwrap();
-        }
-        let frame = receiver.take(Duration::ZERO).unwrap().unwrap();
-        assert_eq!((frame.seq, sender.replaced()), (4, 4));
+        let replaced: Vec<bool> = (0..3).map(|seq| sender.publish(numbered(seq)).unwrap()).collect();
+        assert_eq!(replaced, [false, true, true]);
+        assert_eq!(receiver.take(Duration::ZERO).unwrap().unwrap().seq, 2);
         assert!(receiver.take(Duration::ZERO).unwrap().is_none());
     }
 
@@ -255,7 +227,6 @@ mod tests {
         let (sender, receiver) = latest();
         drop(receiver);
         assert!(sender.publish(numbered(0)).is_err());
-        assert!(sender.wait_until_taken().is_err());
     }
 
     #[test]

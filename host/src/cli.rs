@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 use crate::camera::SourceSpec;
-use crate::config::{Config, ConfigError, SYSTEM_PATH};
+use crate::config::Config;
 use crate::inference::Engine;
 
 /// Gaze events from a camera, for other programs.
@@ -103,6 +103,9 @@ pub struct ProcessArgs {
     /// Pictures a second of a folder
     #[arg(long)]
     pub fps: Option<f32>,
+    /// Ends after so many frames; needed for `synthetic`, which has no end of its own
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
     /// Settings that other commands have too
     #[command(flatten)]
     pub chain: ChainArgs,
@@ -207,20 +210,6 @@ impl FromStr for CameraMatrix {
     }
 }
 
-impl Cli {
-    /// The settings: the named file, or the system-wide one where it exists, or the defaults.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for a file that cannot be read or has mistakes.
-    pub fn config(&self) -> Result<Config, ConfigError> {
-        match &self.config {
-            Some(path) => Config::load(path),
-            None if std::path::Path::new(SYSTEM_PATH).exists() => Config::load(SYSTEM_PATH.as_ref()),
-            None => Ok(Config::default()),
-        }
-    }
-}
-
 impl RunArgs {
     /// Lays the command line over the settings.
     pub fn apply(self, config: &mut Config) {
@@ -251,8 +240,8 @@ impl FitChainArgs {
     /// Lays the command line over the settings.
     pub fn apply(self, config: &mut Config) {
         if let Some(SizeMm([width_mm, height_mm])) = self.screen_mm {
-            config.screen.width_mm = width_mm;
-            config.screen.height_mm = height_mm;
+            config.screen.width_mm = Some(width_mm);
+            config.screen.height_mm = Some(height_mm);
         }
         if let Some(CameraMatrix(matrix)) = self.camera_matrix {
             config.vision.camera_matrix_px = Some(matrix);
@@ -298,6 +287,6 @@ mod tests {
         let mut config = Config::default();
         run.apply(&mut config);
         assert_eq!(config.user.name.as_deref(), Some("anna"));
-        assert_eq!((config.screen.width_mm, config.screen.height_mm), (300.0, 200.0));
+        assert_eq!((config.screen.width_mm, config.screen.height_mm), (Some(300.0), Some(200.0)));
     }
 }

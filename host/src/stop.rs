@@ -1,44 +1,44 @@
-//! One flag that ends every thread, and a sleep that it interrupts.
+//! One flag that ends every thread, and a sleep that it cuts short.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Shared by all threads of a pipeline; cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<Shared>);
+pub struct StopFlag(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    is_set: Mutex<bool>,
+    is_raised: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Stop {
-    /// A flag that is not set.
+impl StopFlag {
+    /// A lowered flag.
     pub fn new() -> Self {
-        Stop::default()
+        StopFlag::default()
     }
 
-    /// Asks every thread to end.
-    pub fn set(&self) {
-        *self.0.is_set.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    /// Raises the flag for good: every thread ends.
+    pub fn raise(&self) {
+        *self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
     }
 
-    /// Whether the end was asked for.
-    pub fn is_set(&self) -> bool {
-        *self.0.is_set.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the flag was raised.
+    pub fn is_raised(&self) -> bool {
+        *self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps for `time`, or until the end is asked for; says whether it was.
+    /// Sleeps for `time`, or until the flag is raised; says whether it was.
     pub fn wait(&self, time: Duration) -> bool {
-        let guard = self.0.is_set.lock().unwrap_or_else(PoisonError::into_inner);
-        let (is_set, _) = self
+        let guard = self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let (is_raised, _) = self
             .0
             .changed
-            .wait_timeout_while(guard, time, |is_set| !*is_set)
+            .wait_timeout_while(guard, time, |is_raised| !*is_raised)
             .unwrap_or_else(PoisonError::into_inner);
-        *is_set
+        *is_raised
     }
 }
 
@@ -47,14 +47,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn setting_it_ends_a_sleep_in_another_thread() {
-        let stop = Stop::new();
+    fn raising_it_ends_a_sleep_in_another_thread() {
+        let stop = StopFlag::new();
         let sleeper = {
             let stop = stop.clone();
             std::thread::spawn(move || stop.wait(Duration::from_secs(3600)))
         };
-        stop.set();
+        stop.raise();
         assert!(sleeper.join().unwrap());
-        assert!(stop.is_set());
+        assert!(stop.is_raised());
     }
 }

@@ -73,6 +73,6 @@ fn main() -> Result<()> {
         Step::Dependencies => checks::dependencies(),
         Step::Deny => checks::deny(),
         Step::Training => checks::training(),
-        Step::Bench { long } => bench::run(long),
+        Step::Bench { long } => bench::run_all(long),
     }
 }

@@ -1,0 +1,145 @@
+//! What each command does.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing::{info, warn};
+
+use crate::cli::{CalibrateCommand, Cli, Command, FitArgs, ProcessArgs, RunArgs};
+use crate::config::Config;
+use crate::daemon::{Daemon, Outputs};
+use crate::metrics::Metrics;
+use crate::notify::{Notifier, Progress, Watchdog};
+use crate::process::Recording;
+use crate::server::{Server, ServerSettings, SocketUse, socket_path};
+use crate::{calibrate, camera, process, setup, watch};
+
+/// How often the main thread looks after the watchdog.
+const TURN: Duration = Duration::from_millis(500);
+
+/// Runs the command that was given; `run` when there is none.
+///
+/// # Errors
+/// What the command failed with, one sentence for the person at the terminal.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let named = cli.config;
+    let config = || Config::find(named.as_deref());
+    match cli.command {
+        None => daemon(RunArgs::default(), config()?),
+        Some(Command::Run(arguments)) => daemon(arguments, config()?),
+        Some(Command::Watch(arguments)) => watch::watch(&arguments),
+        Some(Command::Process(arguments)) => process_recording(arguments, config()?),
+        Some(Command::Calibrate { command: CalibrateCommand::Fit(arguments) }) => {
+            fit(arguments, config()?)
+        }
+        Some(Command::ListCameras) => Ok(list_cameras()),
+        Some(Command::CheckConfig { file }) => {
+            Config::load(&file)?;
+            println!("{}: no mistakes", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Version) => version(&config()?),
+    }
+}
+
+fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
+    arguments.apply(&mut config);
+    let metrics = Arc::new(Metrics::new());
+    let settings = ServerSettings {
+        socket: Some(socket_path(config.server.socket.as_deref(), SocketUse::Serve)?),
+        socket_group: config.server.group.clone(),
+        listen: Some(config.server.listen),
+        client_queue: config.server.queue_records as usize,
+        ..ServerSettings::default()
+    };
+    let server = Server::bind(settings, Arc::clone(&metrics))?;
+    if let Some(address) = server.page_address() {
+        info!("live page: http://{address}/");
+    }
+    if let Some(path) = server.socket_path() {
+        info!("event socket: {} (see it with: gazed watch)", path.display());
+    }
+    let outputs = Outputs { server: Some(server), events: None, metrics: Arc::clone(&metrics) };
+    let daemon = Daemon::start(&config, outputs)?;
+    let stop = daemon.stop_flag();
+
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
+    let on_signal = stop.clone();
+    let signals_handle = signals.handle();
+    let notifier = Notifier::from_environment().context("cannot talk to the service manager")?;
+    let mut watchdog = Watchdog::from_environment();
+    let trouble = |error: std::io::Error| warn!("the service manager does not listen: {error}");
+    notifier.ready("running").unwrap_or_else(trouble);
+    daemon.spawn_signal_thread(move || {
+        if signals.forever().next().is_some() {
+            on_signal.raise();
+        }
+    })?;
+    while !stop.wait(TURN) {
+        if let Err(error) = watchdog.step(&notifier, Progress::of(&metrics), Instant::now()) {
+            trouble(error);
+        }
+    }
+    notifier.stopping().unwrap_or_else(trouble);
+    signals_handle.close();
+    daemon.join()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitCode> {
+    let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
+    arguments.chain.apply(&mut config);
+    let recording =
+        Recording::new(&arguments.input, fps, arguments.independent, arguments.frames)?;
+    let n_unreadable = process::process(&config, &recording, &arguments.out)?;
+    Ok(after_recording(n_unreadable))
+}
+
+fn fit(arguments: FitArgs, mut config: Config) -> Result<ExitCode> {
+    let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
+    arguments.chain.apply(&mut config);
+    let recording = Recording::new(&arguments.input, fps, arguments.independent, None)?;
+    let fitted =
+        calibrate::fit_recording(&config, &recording, &arguments.targets, &arguments.user)?;
+    println!("{fitted}");
+    Ok(after_recording(fitted.n_unreadable))
+}
+
+/// 1 when some pictures could not be read; each has been named.
+fn after_recording(n_unreadable: u64) -> ExitCode {
+    if n_unreadable == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("gazed: {n_unreadable} picture(s) could not be read");
+    ExitCode::FAILURE
+}
+
+fn list_cameras() -> ExitCode {
+    let cameras = camera::list_cameras();
+    if cameras.is_empty() {
+        println!("no camera found; CSI cameras: gazed run --source \"command:rpicam-vid …\"");
+    }
+    for camera in cameras {
+        let name = camera.stable_id.as_ref().unwrap_or(&camera.device);
+        println!("v4l2:{}\n  {} ({})", name.display(), camera.card, camera.device.display());
+        for format in camera.formats {
+            println!("  {format}");
+        }
+        if let Some(problem) = camera.problem {
+            println!("  cannot be used: {problem}");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn version(config: &Config) -> Result<ExitCode> {
+    println!("gazed {}", env!("CARGO_PKG_VERSION"));
+    for model in setup::models(config)?.iter() {
+        println!("{:<10} {}", model.name(), model.sha256);
+    }
+    Ok(ExitCode::SUCCESS)
+}

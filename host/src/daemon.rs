@@ -1,0 +1,472 @@
+//! The running chain: the one file that makes threads and connects them.
+//!
+//! | thread | owns | when behind |
+//! |---|---|---|
+//! | `gaze-capture` | the source | never waits: replaces the unread frame and counts it |
+//! | `gaze-vision` | the networks | works on the newest frame only |
+//! | `gaze-tracking` | calibration, filter, events, scene | blocks vision; takes microseconds |
+//! | `gaze-server` | clients, page | drops a client's samples and counts them; a client that cannot take an event is disconnected |
+//!
+//! To end: the stop flag is raised, the capture thread returns, and the channels close downstream
+//! in order, so that what was seen is still reported.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, select};
+use gaze_protocol::GazeEvent;
+use tracing::{info, warn};
+
+use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSettings, SourceSpec};
+use crate::channel::{self, Disconnected, EventSender, FrameReceiver, FrameSender};
+use crate::config::Config;
+use crate::inference::InferenceError;
+use crate::metrics::{Counter, Metrics, Stage};
+use crate::record::{Header, Record};
+use crate::server::{PreviewSlot, Publisher, SceneRequest, Server, ServerError, ServerLinks};
+use crate::setup::{self, Chain, SetupError};
+use crate::stop::StopFlag;
+use crate::tracking::Tracking;
+use crate::vision::{Observation, Vision};
+
+/// Observations between vision and tracking: a second of frames at webcam rates.
+const OBSERVATION_QUEUE: usize = 32;
+
+/// Scene messages that may wait for the tracking stage.
+const SCENE_QUEUE: usize = 8;
+
+/// Events that may wait for a program that has the chain in its own process.
+const LIBRARY_QUEUE: usize = 1024;
+
+/// How often a thread without work looks at the stop flag.
+const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Waits between attempts to open a lost source: doubled from the first to the last.
+const FIRST_RETRY: Duration = Duration::from_millis(250);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Where the events of a chain go.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Sockets and page.
+    pub server: Option<Server>,
+    /// A channel in this process. When it is full samples are dropped; an event that does not fit
+    /// closes it.
+    pub events: Option<EventSender<GazeEvent>>,
+    /// Where latencies and counts are kept; shared with the server.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the chain cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings, models or profile.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The system gives no thread.
+    #[error("cannot start thread {name}: {source}")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Why a running chain ended by itself; a bug or a broken installation.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A network failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The server's event loop failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A thread panicked; its message is above.
+    #[error("thread {name} panicked")]
+    Panicked {
+        /// Its name.
+        name: &'static str,
+    },
+}
+
+/// A running chain. Dropping it without [`Daemon::join`] leaves the threads to end by themselves.
+#[derive(Debug)]
+pub struct Daemon {
+    stop: StopFlag,
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    name: &'static str,
+    handle: JoinHandle<Result<(), RunError>>,
+}
+
+/// Starts the chain in this process, without sockets, and gives its events.
+///
+/// # Errors
+/// [`StartError`] for bad settings, models or profile. A camera that is missing is not an error:
+/// the chain waits for it.
+pub fn start_here(config: &Config) -> Result<(Daemon, Receiver<GazeEvent>), StartError> {
+    let (sender, receiver) = channel::events(LIBRARY_QUEUE);
+    let outputs = Outputs { events: Some(sender), ..Outputs::default() };
+    Ok((Daemon::start(config, outputs)?, receiver))
+}
+
+impl Daemon {
+    /// Loads the networks and starts all threads.
+    ///
+    /// # Errors
+    /// [`StartError`] for bad settings, models or profile.
+    pub fn start(config: &Config, outputs: Outputs) -> Result<Daemon, StartError> {
+        let Chain { vision, tracking, header } = setup::chain(config, false)?;
+        let Outputs { server, events, metrics } = outputs;
+        let stop = StopFlag::new();
+        let preview = Arc::new(PreviewSlot::default());
+        let clock_zero = Arc::new(Mutex::new(None));
+        let (frame_sender, frame_receiver) = channel::latest();
+        let (observation_sender, observations) = channel::events(OBSERVATION_QUEUE);
+        let (scene_sender, scenes) = crossbeam_channel::bounded(SCENE_QUEUE);
+        let (opened_sender, opened) = crossbeam_channel::bounded(1);
+
+        let tracking = TrackingThread {
+            tracking,
+            header,
+            events,
+            publisher: server.as_ref().map(Server::publisher),
+            metrics: Arc::clone(&metrics),
+            clock_zero: Arc::clone(&clock_zero),
+        };
+        let vision = VisionThread {
+            vision,
+            preview: Arc::clone(&preview),
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
+        let capture = CaptureThread {
+            spec: config.source.source.clone(),
+            settings: SourceSettings {
+                width_px: config.source.width_px,
+                height_px: config.source.height_px,
+                fps: f64::from(config.source.frames_per_s),
+                stop: stop.clone(),
+                ..SourceSettings::default()
+            },
+            frames: frame_sender,
+            opened: opened_sender,
+            metrics,
+            clock_zero,
+        };
+
+        let mut daemon = Daemon { stop: stop.clone(), threads: Vec::new() };
+        if let Some(server) = server {
+            let links = ServerLinks { preview, scenes: scene_sender };
+            daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
+        }
+        daemon.spawn("gaze-tracking", move || {
+            tracking.run(&observations, &scenes, &opened);
+            Ok(())
+        })?;
+        daemon.spawn("gaze-vision", move || vision.run(&frame_receiver, &observation_sender))?;
+        daemon.spawn("gaze-capture", move || {
+            capture.run();
+            Ok(())
+        })?;
+        Ok(daemon)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        body: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let stop = self.stop.clone();
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let result = body();
+                // One thread at its end, whatever the reason, ends them all.
+                stop.raise();
+                result
+            })
+            .map_err(|source| StartError::Thread { name, source })?;
+        self.threads.push(Thread { name, handle });
+        Ok(())
+    }
+
+    /// Starts the thread that waits for signals; it is not waited for.
+    ///
+    /// # Errors
+    /// [`StartError::Thread`].
+    pub fn spawn_signal_thread(
+        &self,
+        body: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StartError> {
+        let name = "gaze-signal";
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(body)
+            .map(|_| ())
+            .map_err(|source| StartError::Thread { name, source })
+    }
+
+    /// The flag that ends the chain when it is raised, and that the chain raises at its own end.
+    pub fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
+    }
+
+    /// Ends the chain and waits for its threads.
+    ///
+    /// # Errors
+    /// [`RunError`], the first that a thread ended with.
+    pub fn join(self) -> Result<(), RunError> {
+        self.stop.raise();
+        let mut result = Ok(());
+        // In the order of the data flow: capture was started last.
+        for Thread { name, handle } in self.threads.into_iter().rev() {
+            let ended = handle.join().unwrap_or(Err(RunError::Panicked { name }));
+            result = result.and(ended);
+        }
+        result
+    }
+}
+
+type SharedClockZero = Arc<Mutex<Option<Instant>>>;
+
+/// A source that was just opened, for the header.
+struct Opened {
+    description: String,
+    frame_size: Option<(usize, usize)>,
+}
+
+struct CaptureThread {
+    spec: SourceSpec,
+    settings: SourceSettings,
+    frames: FrameSender,
+    opened: crossbeam_channel::Sender<Opened>,
+    metrics: Arc<Metrics>,
+    clock_zero: SharedClockZero,
+}
+
+/// How reading a source ended.
+enum Ended {
+    /// The stop flag, a file's end, or nobody reads any more.
+    ForGood,
+    /// The camera failed.
+    Failed(CameraError),
+}
+
+impl CaptureThread {
+    fn run(mut self) {
+        let mut retry_after = FIRST_RETRY;
+        let mut last_problem = String::new();
+        while !self.settings.stop.is_raised() {
+            let error = match camera::open(&self.spec, &self.settings) {
+                Err(CameraError::NoCamera { .. })
+                    if self.spec == SourceSpec::Auto && self.settings.resume.is_none() =>
+                {
+                    info!("no camera found: showing the synthetic observer");
+                    self.spec = SourceSpec::Synthetic { seed: 0 };
+                    continue;
+                }
+                Err(error) => error,
+                Ok(mut source) => {
+                    info!("reading {}", source.description());
+                    last_problem.clear();
+                    match self.read(source.as_mut(), &mut retry_after) {
+                        Ended::ForGood => return,
+                        Ended::Failed(error) => error,
+                    }
+                }
+            };
+            // Say it once, however often it is tried again.
+            let problem = error.to_string();
+            if problem != last_problem {
+                warn!("{problem}; trying again");
+                last_problem = problem;
+            }
+            self.metrics.count(Counter::SourceRetries);
+            self.settings.stop.wait(retry_after);
+            retry_after = (retry_after * 2).min(LAST_RETRY);
+        }
+    }
+
+    fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
+        let opened = Opened { description: source.description(), frame_size: source.frame_size() };
+        // The tracking thread takes it at once; if it has ended, so does this one below.
+        let _ = self.opened.send(opened);
+        loop {
+            let mut frame = self.frames.spare();
+            match source.capture(&mut frame) {
+                Ok(Captured::EndOfStream) => return Ended::ForGood,
+                Err(error) => return Ended::Failed(error),
+                Ok(Captured::Frame) => {}
+            }
+            *retry_after = FIRST_RETRY;
+            let zero = source.clock_zero();
+            *self.clock_zero.lock().unwrap_or_else(PoisonError::into_inner) = zero;
+            if let Some(clock_zero) = zero {
+                self.settings.resume = Some(Resume { clock_zero, next_seq: frame.seq + 1 });
+                self.metrics.record(Stage::Capture, age(clock_zero, &frame.captured_at));
+            }
+            self.metrics.count(Counter::FramesCaptured);
+            if let Some(error) = &frame.error {
+                self.metrics.count(Counter::FramesUnreadable);
+                warn!("frame {}: {error}", frame.seq);
+            }
+            match self.frames.publish(frame) {
+                Err(Disconnected) => return Ended::ForGood,
+                Ok(was_replaced) => {
+                    if was_replaced {
+                        self.metrics.count(Counter::FramesReplaced);
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct VisionThread {
+    vision: Vision,
+    preview: Arc<PreviewSlot>,
+    metrics: Arc<Metrics>,
+    stop: StopFlag,
+}
+
+impl VisionThread {
+    fn run(
+        mut self,
+        frames: &FrameReceiver,
+        observations: &EventSender<Observation>,
+    ) -> Result<(), RunError> {
+        while let Ok(frame) = frames.take(LOOK_UP) {
+            let Some(frame) = frame else {
+                if self.stop.is_raised() {
+                    break;
+                }
+                continue;
+            };
+            let began = Instant::now();
+            let observation = self.vision.step(&frame)?;
+            self.metrics.record(Stage::Vision, began.elapsed());
+            self.preview.offer(&frame, &observation);
+            frames.give_back(frame);
+            if observations.send(observation).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct TrackingThread {
+    tracking: Tracking,
+    header: Header,
+    events: Option<EventSender<GazeEvent>>,
+    publisher: Option<Publisher>,
+    metrics: Arc<Metrics>,
+    clock_zero: SharedClockZero,
+}
+
+impl TrackingThread {
+    fn run(
+        mut self,
+        observations: &Receiver<Observation>,
+        scenes: &Receiver<SceneRequest>,
+        opened: &Receiver<Opened>,
+    ) {
+        self.publish_header();
+        let mut scenes = scenes.clone();
+        let mut opened = opened.clone();
+        loop {
+            select! {
+                recv(observations) -> observation => match observation {
+                    Ok(observation) => self.step(&observation),
+                    Err(_) => break,
+                },
+                recv(scenes) -> request => match request {
+                    Ok(request) => self.change_scene(request),
+                    Err(_) => scenes = crossbeam_channel::never(),
+                },
+                recv(opened) -> source => match source {
+                    Ok(source) => {
+                        self.header.source = source.description;
+                        self.header.frame_size_px =
+                            source.frame_size.map(|(width, height)| [width, height]);
+                        self.publish_header();
+                    }
+                    Err(_) => opened = crossbeam_channel::never(),
+                },
+            }
+        }
+        let events = self.tracking.finish();
+        self.publish_events(&events);
+    }
+
+    fn publish_header(&self) {
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(&Record::Header(self.header.clone()));
+        }
+    }
+
+    fn step(&mut self, observation: &Observation) {
+        let began = Instant::now();
+        let tracked = self.tracking.step(observation);
+        self.metrics.record(Stage::Tracking, began.elapsed());
+        self.metrics.count(Counter::FramesTracked);
+        let zero = *self.clock_zero.lock().unwrap_or_else(PoisonError::into_inner);
+        let latency = zero.map(|zero| age(zero, &observation.captured_at));
+        if let Some(latency) = latency {
+            self.metrics.record(Stage::EndToEnd, latency);
+        }
+        if let Some(publisher) = &self.publisher {
+            let latency_us = latency.map(|latency| latency.as_micros() as u64);
+            publisher.publish(&Record::from_sample(
+                observation,
+                &tracked.sample,
+                &self.header.screen,
+                latency_us,
+            ));
+        }
+        if let Some(events) = &self.events
+            && events.send_or_drop(GazeEvent::Sample(tracked.sample)).is_err()
+        {
+            self.events = None;
+        }
+        self.publish_events(&tracked.events);
+    }
+
+    fn change_scene(&mut self, request: SceneRequest) {
+        let result = self.tracking.change_scene(&request.change);
+        match result {
+            Ok(events) => {
+                self.publish_events(&events);
+                request.answer(Ok(()));
+            }
+            Err(error) => request.answer(Err(error.to_string())),
+        }
+    }
+
+    fn publish_events(&mut self, events: &gaze_signal::EventBuf) {
+        for event in events.iter() {
+            if let Some(publisher) = &self.publisher
+                && let Some(record) = Record::from_event(event, &self.header.screen)
+            {
+                publisher.publish(&record);
+            }
+            if let Some(sender) = &self.events
+                && sender.send_or_drop(event.clone()) != Ok(true)
+            {
+                warn!("the program that takes the events does not read them: its channel is closed");
+                self.events = None;
+            }
+        }
+    }
+}
+
+/// How long ago a frame was exposed.
+fn age(clock_zero: Instant, captured_at: &gaze_protocol::Timestamp) -> Duration {
+    clock_zero.elapsed().saturating_sub(Duration::from_micros(captured_at.as_us()))
+}

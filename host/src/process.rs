@@ -1,0 +1,229 @@
+//! `gazed process`: the same chain over a recording, every frame, deterministically.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::camera::{self, CameraError, Captured, SourceSettings, SourceSpec, SpecError};
+use crate::config::Config;
+use crate::frame::{Frame, FrameName};
+use crate::inference::InferenceError;
+use crate::record::Record;
+use crate::setup::{self, Chain, SetupError};
+use crate::vision::{Observation, Vision};
+
+/// Why a recording cannot be processed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The input is named wrongly.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The input has no end.
+    #[error("{spec}: has no end of its own: say how many with --frames N")]
+    Endless {
+        /// What was given.
+        spec: String,
+    },
+    /// Settings, models or profile.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The input cannot be read.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// A network failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The output cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// What is processed, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    /// The input.
+    pub spec: SourceSpec,
+    /// Pictures a second of a folder.
+    pub fps: f32,
+    /// Whether each picture is taken alone.
+    pub is_independent: bool,
+    /// Where to end; none for the input's own end.
+    pub n_frames: Option<u64>,
+}
+
+impl Recording {
+    /// Understands the input as it stands on the command line.
+    ///
+    /// # Errors
+    /// [`ProcessError::Spec`], or [`ProcessError::Endless`] for a camera without `n_frames`.
+    pub fn new(
+        input: &str,
+        fps: f32,
+        is_independent: bool,
+        n_frames: Option<u64>,
+    ) -> Result<Self, ProcessError> {
+        let spec = SourceSpec::from_name_or_path(input)?;
+        let has_end = match spec {
+            SourceSpec::Video(_) | SourceSpec::Images(_) | SourceSpec::Command(_) => true,
+            SourceSpec::Auto | SourceSpec::V4l2(_) | SourceSpec::Synthetic { .. } => false,
+        };
+        if !has_end && n_frames.is_none() {
+            return Err(ProcessError::Endless { spec: spec.to_string() });
+        }
+        Ok(Recording { spec, fps, is_independent, n_frames })
+    }
+}
+
+/// Runs the chain over a recording and writes the records to `out`; gives the number of pictures
+/// that could not be read.
+///
+/// The output depends on nothing but the input, the settings and the networks: twice the same gives
+/// the same bytes.
+///
+/// # Errors
+/// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
+/// line is printed.
+pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64, ProcessError> {
+    let Chain { mut vision, mut tracking, mut header } = setup::chain(config, recording.is_independent)?;
+    let mut lines = Lines::create(out)?;
+    let unreadable = each_observation(&mut vision, recording, |step| {
+        match step {
+            Step::Opened { description, frame_size_px } => {
+                header.source = description;
+                header.frame_size_px = frame_size_px;
+                lines.write(&Record::Header(header.clone()))?;
+            }
+            Step::Seen(observation) if recording.is_independent => {
+                let sample = tracking.sample_alone(observation);
+                lines.write(&Record::from_sample(observation, &sample, &header.screen, None))?;
+            }
+            Step::Seen(observation) => {
+                let tracked = tracking.step(observation);
+                lines.write(&Record::from_sample(observation, &tracked.sample, &header.screen, None))?;
+                for event in tracked.events.iter() {
+                    lines.write_event(event, &header.screen)?;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    for event in tracking.finish().iter() {
+        lines.write_event(event, &header.screen)?;
+    }
+    lines.finish()?;
+    Ok(unreadable)
+}
+
+/// What [`each_observation`] hands out.
+pub enum Step<'a> {
+    /// The input was opened; comes first, once.
+    Opened {
+        /// For the header.
+        description: String,
+        /// Where it is known before the first picture.
+        frame_size_px: Option<[usize; 2]>,
+    },
+    /// One picture.
+    Seen(&'a Observation),
+}
+
+/// Runs the vision stage over a recording, with a progress bar where somebody looks; gives the
+/// number of pictures that could not be read.
+///
+/// # Errors
+/// [`ProcessError`] of the input or the networks, or what `take` returns.
+pub fn each_observation(
+    vision: &mut Vision,
+    recording: &Recording,
+    mut take: impl FnMut(Step) -> Result<(), ProcessError>,
+) -> Result<u64, ProcessError> {
+    let settings = SourceSettings { fps: f64::from(recording.fps), ..SourceSettings::unpaced() };
+    let mut source = camera::open(&recording.spec, &settings)?;
+    take(Step::Opened {
+        description: source.description(),
+        frame_size_px: source.frame_size().map(|(width, height)| [width, height]),
+    })?;
+    let n_frames = recording.n_frames.unwrap_or(u64::MAX);
+    let progress = progress_bar(source.frame_count().or(recording.n_frames));
+    let mut frame = Frame::new();
+    let mut unreadable = 0;
+    for _ in 0..n_frames {
+        if source.capture(&mut frame)? == Captured::EndOfStream {
+            break;
+        }
+        if let Some(error) = &frame.error {
+            unreadable += 1;
+            let name = match &frame.name {
+                FrameName::File(name) => name.clone(),
+                FrameName::Number => frame.seq.to_string(),
+            };
+            progress.suspend(|| eprintln!("{name}: {error}"));
+        }
+        if recording.is_independent {
+            vision.reset();
+        }
+        take(Step::Seen(&vision.step(&frame)?))?;
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(unreadable)
+}
+
+fn progress_bar(n_frames: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(n_frames, ProgressDrawTarget::stderr());
+    let template = match n_frames {
+        Some(_) => "{bar:40} {pos}/{len} frames, {per_sec}, {eta} left",
+        None => "{spinner} {pos} frames, {per_sec}",
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the templates above are valid"))
+}
+
+/// The output: JSON Lines, to a file or to standard output.
+struct Lines {
+    path: PathBuf,
+    writer: BufWriter<Box<dyn Write>>,
+}
+
+impl Lines {
+    fn create(path: &Path) -> Result<Self, ProcessError> {
+        let path = path.to_owned();
+        let writer: Box<dyn Write> = if path == Path::new("-") {
+            Box::new(io::stdout())
+        } else {
+            match File::create(&path) {
+                Ok(file) => Box::new(file),
+                Err(source) => return Err(ProcessError::Write { path, source }),
+            }
+        };
+        Ok(Lines { path, writer: BufWriter::new(writer) })
+    }
+
+    fn write(&mut self, record: &Record) -> Result<(), ProcessError> {
+        let line = record.to_line();
+        let written = writeln!(self.writer, "{line}");
+        written.map_err(|source| ProcessError::Write { path: self.path.clone(), source })
+    }
+
+    fn write_event(
+        &mut self,
+        event: &gaze_protocol::GazeEvent,
+        screen: &crate::record::ScreenRecord,
+    ) -> Result<(), ProcessError> {
+        Record::from_event(event, screen).map_or(Ok(()), |record| self.write(&record))
+    }
+
+    fn finish(mut self) -> Result<(), ProcessError> {
+        let flushed = self.writer.flush();
+        flushed.map_err(|source| ProcessError::Write { path: self.path, source })
+    }
+}

@@ -1,0 +1,184 @@
+//! From settings to stages: loads networks and profile, and puts the chain together.
+
+use std::path::PathBuf;
+
+use gaze_calibration::{
+    Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
+};
+use gaze_models::{ModelError, Models};
+use gaze_signal::SettingProblem;
+use tracing::warn;
+
+use crate::config::{Config, DEFAULT_SCREEN_MM};
+use crate::inference::InferenceError;
+use crate::record::{Header, ModelRecord, ScreenRecord, VERSION};
+use crate::tracking::{Calibration, Tracking, TrackingSettings};
+use crate::vision::{CameraMatrix, Vision, VisionSettings};
+
+/// Why the chain cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A network's file or manifest.
+    #[error(transparent)]
+    Models(#[from] ModelError),
+    /// The engine refuses a network.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The person's profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The screen's size.
+    #[error(transparent)]
+    Screen(#[from] ScreenError),
+    /// Settings of the tracking stage.
+    #[error("settings: {0}")]
+    Settings(#[from] SettingProblem),
+    /// There is no place for profiles.
+    #[error("no folder for profiles: set HOME, or give --state DIR")]
+    NoStateFolder,
+}
+
+/// The stages, ready to run, and the header that describes them.
+
+pub struct Chain {
+    /// Frame to observation.
+    pub vision: Vision,
+    /// Observation to sample and events.
+    pub tracking: Tracking,
+    /// The first record; `source` is still empty.
+    pub header: Header,
+}
+
+/// Puts the chain together as the settings say; `is_independent` for pictures that do not follow
+/// each other in time.
+///
+/// # Errors
+/// [`SetupError`].
+pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError> {
+    let profile = profile(config)?;
+    let screen = screen(config, profile.as_ref())?;
+    let models = models(config)?;
+    let vision = vision(config, &models, profile.as_ref(), is_independent)?;
+    let sigma_limit_rad = config
+        .vision
+        .sigma_limit_deg
+        .map_or(models.thresholds.low_confidence_sigma_rad, f32::to_radians);
+    let tracking = Tracking::new(TrackingSettings {
+        screen,
+        calibration: profile.as_ref().map(|profile| calibration(profile, &screen)),
+        sigma_limit_rad,
+        filter: config.filter.is_on.then_some(config.filter.one_euro),
+        events: config.events,
+        objects: config.objects,
+    })?;
+    let header = Header {
+        version: VERSION,
+        program: concat!("gazed ", env!("CARGO_PKG_VERSION")).to_owned(),
+        source: String::new(),
+        frame_size_px: None,
+        models: models
+            .iter()
+            .map(|model| ModelRecord {
+                name: model.name().to_owned(),
+                sha256: model.sha256.clone(),
+            })
+            .collect(),
+        user: config.user.name.clone(),
+        screen: ScreenRecord {
+            width_mm: screen.width_mm(),
+            height_mm: screen.height_mm(),
+            width_px: screen.size_px().map(|[width, _]| width),
+            height_px: screen.size_px().map(|[_, height]| height),
+        },
+    };
+    Ok(Chain { vision, tracking, header })
+}
+
+/// The networks that the settings name.
+///
+/// # Errors
+/// [`SetupError::Models`].
+pub fn models(config: &Config) -> Result<Models, SetupError> {
+    Ok(match &config.vision.models {
+        Some(folder) => Models::load_dir(folder)?,
+        None => Models::embedded()?,
+    })
+}
+
+/// The vision stage alone; the camera's geometry is what the settings say, else the profile's.
+///
+/// # Errors
+/// [`SetupError::Inference`].
+pub fn vision(
+    config: &Config,
+    models: &Models,
+    profile: Option<&Profile>,
+    is_independent: bool,
+) -> Result<Vision, SetupError> {
+    let given = config.vision.camera_matrix_px.map(CameraMatrix::from);
+    let of_profile = profile.map(|profile| {
+        let lens = profile.camera.intrinsics;
+        CameraMatrix::from([lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px])
+    });
+    let settings = VisionSettings {
+        camera: given.or(of_profile),
+        is_smoothing: !is_independent,
+    };
+    Ok(Vision::new(models, config.vision.engine, settings)?)
+}
+
+/// The screen: what the settings say, else the profile's, else [`DEFAULT_SCREEN_MM`].
+///
+/// # Errors
+/// [`SetupError::Screen`].
+pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeometry, SetupError> {
+    let settings = &config.screen;
+    let [width_mm, height_mm] = match (settings.width_mm, settings.height_mm, profile) {
+        (Some(width_mm), Some(height_mm), _) => [width_mm, height_mm],
+        (_, _, Some(profile)) => return Ok(profile.screen),
+        _ => DEFAULT_SCREEN_MM,
+    };
+    let mut screen = ScreenGeometry::new(width_mm, height_mm)?
+        .with_pose(ScreenPose { offset_mm: [0.0, settings.camera_above_mm, 0.0], tilt_rad: 0.0 })?;
+    if let (Some(width_px), Some(height_px)) = (settings.width_px, settings.height_px) {
+        screen = screen.with_size_px(width_px, height_px)?;
+    }
+    Ok(screen)
+}
+
+/// Where profiles lie: the setting, else `$STATE_DIRECTORY` (systemd), else
+/// `$XDG_STATE_HOME/gazed`, else `~/.local/state/gazed`; in the subfolder `profiles`.
+///
+/// # Errors
+/// [`SetupError::NoStateFolder`].
+pub fn profiles(config: &Config) -> Result<ProfileStore, SetupError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = config
+        .user
+        .state
+        .clone()
+        .or_else(|| variable("STATE_DIRECTORY"))
+        .or_else(|| variable("XDG_STATE_HOME").map(|folder| folder.join("gazed")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state/gazed")))
+        .ok_or(SetupError::NoStateFolder)?;
+    Ok(ProfileStore::new(state.join("profiles")))
+}
+
+fn profile(config: &Config) -> Result<Option<Profile>, SetupError> {
+    let Some(name) = &config.user.name else { return Ok(None) };
+    Ok(Some(profiles(config)?.load(&UserName::new(name)?)?))
+}
+
+/// A profile holds for the screen it was made on; the size of the pictures is compared frame by
+/// frame.
+fn calibration(profile: &Profile, screen: &ScreenGeometry) -> Calibration {
+    let reasons = profile.stale_reasons(&profile.camera, screen);
+    for reason in &reasons {
+        warn!("the calibration of {} is stale: {reason}", profile.user);
+    }
+    Calibration {
+        model: profile.model.clone(),
+        frame_size_px: profile.camera.frame_size_px.map(|side| side as usize),
+        is_stale: !reasons.is_empty(),
+    }
+}

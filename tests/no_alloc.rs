@@ -1,0 +1,93 @@
+//! The tracking stage allocates nothing once it runs.
+
+#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe trait")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use gaze_calibration::ScreenGeometry;
+use gaze_host::frame::FrameName;
+use gaze_host::tracking::{Tracking, TrackingSettings};
+use gaze_host::vision::{
+    FaceObservation, GazeEstimate, HeadPose, N_FEATURES, N_LANDMARKS, Observation,
+};
+use gaze_protocol::{GazeAngles, Timestamp};
+use gaze_signal::{EventSettings, ObjectSettings, OneEuroSettings};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that is ending has no counter any more, and nobody asks it.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A gaze that rests for half a second, jumps, and now and then blinks.
+fn observation(seq: u64) -> Observation {
+    let place = (seq / 15) as f32;
+    let head = HeadPose {
+        position_mm: [0.0, 100.0, 600.0],
+        yaw_rad: 0.0,
+        pitch_rad: 0.0,
+        roll_rad: 0.0,
+    };
+    let is_blinking = seq % 60 > 55;
+    let gaze = GazeEstimate {
+        angles: GazeAngles { yaw_rad: 0.2 * (place * 1.7).sin(), pitch_rad: -0.2 + 0.1 * (place * 2.3).cos() },
+        sigma_rad: 0.03,
+        origin_mm: head.position_mm,
+    };
+    let face = FaceObservation {
+        box_px: [200.0, 150.0, 150.0, 180.0],
+        confidence: 0.9,
+        landmarks_px: [[300.0, 240.0]; N_LANDMARKS],
+        left_eye: None,
+        right_eye: None,
+        head,
+        gaze: (!is_blinking).then_some(gaze),
+        features: [0.0; N_FEATURES],
+    };
+    Observation {
+        seq,
+        frame: FrameName::Number,
+        captured_at: Timestamp(seq * 33_333),
+        size_px: [640, 480],
+        error: None,
+        face: (seq % 200 < 190).then_some(face),
+    }
+}
+
+#[test]
+fn the_tracking_stage_allocates_nothing_per_frame() {
+    let mut tracking = Tracking::new(TrackingSettings {
+        screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
+        calibration: None,
+        sigma_limit_rad: 0.2,
+        filter: Some(OneEuroSettings::default()),
+        events: EventSettings::default(),
+        objects: ObjectSettings::default(),
+    })
+    .unwrap();
+    let observations: Vec<Observation> = (0..1000).map(observation).collect();
+    tracking.step(&observations[0]);
+    let before = ALLOCATIONS.get();
+    let n_events: usize = observations[1..].iter().map(|seen| tracking.step(seen).events.iter().count()).sum();
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert!(n_events > 60, "the stream holds fixations, saccades, blinks and gaps: {n_events}");
+}
