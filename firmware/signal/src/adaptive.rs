@@ -220,10 +220,7 @@ impl Adaptive {
             self.close_bin(out);
         }
         if link == Link::AcrossBlink {
-            self.last_bin = None;
-            for hypothesis in &mut self.hypotheses {
-                hypothesis.blinked = true;
-            }
+            self.cross_blink();
         }
         let sums = SampleSums::new(sample);
         match &mut self.bin {
@@ -254,6 +251,7 @@ impl Adaptive {
         self.idle_cost = Some(0.0);
         self.last_sample_at = None;
         self.last_bin = None;
+        self.noise.interrupt();
     }
 
     pub fn noise_rad(&self) -> f32 {
@@ -263,8 +261,8 @@ impl Adaptive {
     fn close_bin(&mut self, out: &mut EventBuf) {
         let Some(sums) = self.bin.take() else { return };
         let mut velocity_rad_s = 0.0;
+        self.noise.step(sums.mean_rad);
         if let Some(last) = self.last_bin.replace(sums) {
-            self.noise.step(last.mean_rad, sums.mean_rad);
             let elapsed_us = sums.middle().since(last.middle()).as_us();
             let angle_rad = angle_between_rad(last.mean_rad, sums.mean_rad);
             velocity_rad_s = angle_rad / (elapsed_us.max(1) as f32 * 1e-6);
@@ -287,6 +285,25 @@ impl Adaptive {
         self.level_costs();
         self.drop_hopeless(sums.last);
         self.decide_what_is_clear(sums.last, out);
+    }
+
+    /// A fixation may go on after a blink, but what may become one starts again: the lids' way down
+    /// and up makes the same rubbish on both sides.
+    fn cross_blink(&mut self) {
+        self.last_bin = None;
+        self.noise.interrupt();
+        let shortest = self.shortest;
+        if self
+            .hypotheses
+            .iter()
+            .any(|hypothesis| hypothesis.is_fixation(shortest))
+        {
+            self.hypotheses
+                .retain(|hypothesis| hypothesis.is_fixation(shortest));
+        }
+        for hypothesis in &mut self.hypotheses {
+            hypothesis.blinked = true;
+        }
     }
 
     /// The hypothesis that a fixation begins with this bin.

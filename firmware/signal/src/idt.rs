@@ -114,14 +114,15 @@ impl Idt {
         let merge_rad = self.merge_rad();
         if link == Link::AcrossBlink {
             self.last = None;
+            self.noise.interrupt();
             self.window.clear();
             if self.open.is_none() {
                 self.runs.blink(merge_rad);
             }
         }
         let mut velocity_rad_s = 0.0;
+        self.noise.step(sample.gaze_rad());
         if let Some(last) = self.last.replace(*sample) {
-            self.noise.step(last.gaze_rad(), sample.gaze_rad());
             let velocity = between_rad_s(last.at, last.gaze, sample.at, sample.gaze);
             velocity_rad_s = velocity.unwrap_or(0.0);
         }
@@ -149,6 +150,7 @@ impl Idt {
 
     pub fn flush(&mut self, out: &mut EventBuf) {
         self.last = None;
+        self.noise.interrupt();
         self.window.clear();
         self.open = None;
         let merge_rad = self.merge_rad();

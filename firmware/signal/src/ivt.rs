@@ -110,11 +110,10 @@ impl Ivt {
         let merge_rad = self.merge_rad();
         if link == Link::AcrossBlink {
             self.window.clear();
+            self.noise.interrupt();
             self.runs.blink(merge_rad);
         }
-        if let Some(last) = self.window.back() {
-            self.noise.step(last.gaze_rad(), sample.gaze_rad());
-        }
+        self.noise.step(sample.gaze_rad());
         let velocity_rad_s = match self.window_start(sample.at) {
             Some(start) => {
                 let velocity = between_rad_s(start.at, start.gaze, sample.at, sample.gaze);
@@ -136,6 +135,7 @@ impl Ivt {
 
     pub fn flush(&mut self, out: &mut EventBuf) {
         self.window.clear();
+        self.noise.interrupt();
         let merge_rad = self.merge_rad();
         self.runs.flush(merge_rad, out);
     }
