@@ -1,0 +1,273 @@
+//! A child process whose standard output carries frames.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::error::StreamFault;
+use super::{CameraError, StopFlag};
+
+/// Longest wait between two looks at the stop flag.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// How long a child may take to end once its output has ended.
+const LAST_BREATH: Duration = Duration::from_secs(2);
+
+/// Longest line of stderr that is kept.
+const MAX_LINE_BYTES: usize = 16 << 10;
+
+/// What becomes of the lines that the child writes to stderr.
+pub(super) trait StderrLines {
+    /// Takes one line, without its line break.
+    fn line(&mut self, line: &str);
+
+    /// The last line that may tell why the child died.
+    fn last_words(&self) -> &str;
+}
+
+/// Keeps the last line that says something.
+#[derive(Debug, Default)]
+pub(super) struct LastLine(String);
+
+impl StderrLines for LastLine {
+    fn line(&mut self, line: &str) {
+        if !line.trim().is_empty() {
+            self.0.clear();
+            self.0.push_str(line.trim());
+        }
+    }
+
+    fn last_words(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why reading ended, when it was not the end of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Interruption {
+    Stopped,
+    TimedOut,
+}
+
+/// A running child. Reading waits for its output, empties its stderr meanwhile, and gives up when
+/// the stop flag is raised or nothing comes for too long. Dropping it kills it.
+pub(super) struct ChildStream<L> {
+    program: String,
+    child: Child,
+    stdout: ChildStdout,
+    stderr: Option<ChildStderr>,
+    partial_line: Vec<u8>,
+    lines: L,
+    stop: StopFlag,
+    timeout: Duration,
+    interruption: Option<Interruption>,
+}
+
+impl<L: StderrLines> ChildStream<L> {
+    /// Starts the program.
+    pub(super) fn start(
+        program: &str,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        lines: L,
+        stop: StopFlag,
+        timeout: Duration,
+    ) -> Result<Self, CameraError> {
+        let fault = |source| CameraError::CommandStart {
+            program: program.to_owned(),
+            source,
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env("AV_LOG_FORCE_NOCOLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Its own process group: Ctrl-C in the terminal is for us, and we end the child.
+            .process_group(0)
+            .spawn()
+            .map_err(fault)?;
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take();
+        Ok(ChildStream {
+            program: program.to_owned(),
+            child,
+            stdout,
+            stderr,
+            partial_line: Vec::new(),
+            lines,
+            stop,
+            timeout,
+            interruption: None,
+        })
+    }
+
+    /// What was made of the child's stderr so far.
+    pub(super) fn lines(&mut self) -> &mut L {
+        &mut self.lines
+    }
+
+    /// Waits for output on stderr, or its end, and takes it. False when nothing came in time.
+    pub(super) fn pump_stderr(&mut self, wait: Duration) -> bool {
+        let Some(stderr) = &mut self.stderr else {
+            return false;
+        };
+        let mut fds = [PollFd::new(stderr, PollFlags::IN)];
+        if !matches!(poll(&mut fds, Some(&timespec(wait))), Ok(1..)) {
+            return false;
+        }
+        let mut bytes = [0; 4096];
+        match stderr.read(&mut bytes) {
+            Ok(0) => {
+                self.stderr = None;
+                let rest = std::mem::take(&mut self.partial_line);
+                if !rest.is_empty() {
+                    self.lines.line(&String::from_utf8_lossy(&rest));
+                }
+            }
+            Ok(count) => self.take_lines(&bytes[..count]),
+            Err(_) => self.stderr = None,
+        }
+        true
+    }
+
+    fn take_lines(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n' || byte == b'\r') {
+            match piece.split_last() {
+                Some((b'\n' | b'\r', text)) => {
+                    self.partial_line.extend_from_slice(text);
+                    self.lines
+                        .line(&String::from_utf8_lossy(&self.partial_line));
+                    self.partial_line.clear();
+                }
+                _ if self.partial_line.len() < MAX_LINE_BYTES => {
+                    self.partial_line.extend_from_slice(piece);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What an error or the end of the stream means. None: the child ended well, or was told to.
+    pub(super) fn explain(&mut self, error: Option<io::Error>) -> Option<CameraError> {
+        match self.interruption {
+            Some(Interruption::Stopped) => return None,
+            Some(Interruption::TimedOut) => {
+                return Some(CameraError::Timeout {
+                    source_name: self.program.clone(),
+                    waited: self.timeout,
+                });
+            }
+            None => {}
+        }
+        if let Some(error) = error {
+            return Some(CameraError::Stream {
+                source_name: self.program.clone(),
+                reason: StreamFault::Read(error.to_string()),
+            });
+        }
+        let status = self.wait_for_end();
+        if self.stop.is_raised() || status.is_some_and(|status| status.success()) {
+            return None;
+        }
+        Some(CameraError::CommandEnded {
+            program: self.program.clone(),
+            status: status.map_or_else(
+                || "its output closed, yet still running".to_owned(),
+                |status| status.to_string(),
+            ),
+            last_line: self.lines.last_words().to_owned(),
+        })
+    }
+
+    /// Why there is not even a first frame.
+    pub(super) fn explain_start(&mut self, error: Option<io::Error>) -> CameraError {
+        let explained = self.explain(error);
+        if self.stop.is_raised() {
+            return CameraError::Stopped;
+        }
+        explained.unwrap_or_else(|| CameraError::Stream {
+            source_name: self.program.clone(),
+            reason: StreamFault::Empty,
+        })
+    }
+
+    /// Reaps the child; none when it lives on although its output has ended.
+    fn wait_for_end(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + LAST_BREATH;
+        loop {
+            let has_stderr = self.pump_stderr(TICK);
+            if !has_stderr || self.stderr.is_none() {
+                if let Ok(Some(status)) = self.child.try_wait() {
+                    while self.pump_stderr(Duration::ZERO) {}
+                    return Some(status);
+                }
+                if Instant::now() >= deadline {
+                    return None;
+                }
+                if self.stderr.is_none() {
+                    // Nothing left to wait on: poll without descriptors is a timer.
+                    let _ = poll(&mut [], Some(&timespec(TICK)));
+                }
+            }
+        }
+    }
+}
+
+impl<L: StderrLines> Read for ChildStream<L> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let started = Instant::now();
+        loop {
+            if self.stop.is_raised() {
+                self.interruption = Some(Interruption::Stopped);
+                return Err(io::ErrorKind::Other.into());
+            }
+            let waited = started.elapsed();
+            if waited >= self.timeout {
+                self.interruption = Some(Interruption::TimedOut);
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let wait = timespec(TICK.min(self.timeout - waited));
+            let (is_output, is_stderr) = match &self.stderr {
+                Some(stderr) => {
+                    let mut fds = [
+                        PollFd::new(&self.stdout, PollFlags::IN),
+                        PollFd::new(stderr, PollFlags::IN),
+                    ];
+                    poll(&mut fds, Some(&wait))?;
+                    (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
+                }
+                None => {
+                    let mut fds = [PollFd::new(&self.stdout, PollFlags::IN)];
+                    poll(&mut fds, Some(&wait))?;
+                    (!fds[0].revents().is_empty(), false)
+                }
+            };
+            if is_stderr {
+                self.pump_stderr(Duration::ZERO);
+            }
+            if is_output {
+                return self.stdout.read(buffer);
+            }
+        }
+    }
+}
+
+impl<L> Drop for ChildStream<L> {
+    fn drop(&mut self) {
+        // Errors mean that it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// For `poll`.
+pub(super) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}

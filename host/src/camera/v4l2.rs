@@ -1,0 +1,471 @@
+//! Cameras of Linux, through V4L2.
+//!
+//! The driver's own time stamps are not to be had from the crate in use, so a frame's time is that
+//! of its arrival: the moment at which waiting for it ended. It is later than the exposure by the
+//! read-out and the transfer, which for a USB camera is about the length of a frame.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use linuxvideo::format::{FrameIntervals, FrameSizes, PixFormat, PixelFormat as FourCc};
+use linuxvideo::stream::ReadStream;
+use linuxvideo::{BufType, CapabilityFlags, Device, Fract};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+
+use super::child::{TICK, timespec};
+use super::jpeg::JpegPicture;
+use super::luma::{self, PixelFormat};
+use super::spec::base_name;
+use super::{CameraError, CameraInfo, Captured, FrameSource, LiveClock, SourceSettings, StopFlag};
+use crate::frame::Frame;
+
+/// The drivers' codes of the formats that can be read, and what they are to us.
+const FORMATS: [([u8; 4], PixelFormat); 15] = [
+    (*b"GREY", PixelFormat::Grey),
+    (*b"NV12", PixelFormat::Nv12),
+    (*b"NV21", PixelFormat::Nv12),
+    (*b"NV16", PixelFormat::Nv12),
+    (*b"YU12", PixelFormat::Yuv420),
+    (*b"YV12", PixelFormat::Yuv420),
+    (*b"422P", PixelFormat::Yuv420),
+    (*b"YUYV", PixelFormat::Yuyv),
+    (*b"YVYU", PixelFormat::Yuyv),
+    (*b"UYVY", PixelFormat::Uyvy),
+    (*b"VYUY", PixelFormat::Uyvy),
+    (*b"RGB3", PixelFormat::Rgb24),
+    (*b"BGR3", PixelFormat::Bgr24),
+    (*b"MJPG", PixelFormat::Mjpeg),
+    (*b"JPEG", PixelFormat::Mjpeg),
+];
+
+/// A rate this far below the wanted one still counts as reaching it (29.97 for 30).
+const RATE_SLACK: f64 = 0.95;
+
+/// An open camera that streams.
+pub(super) struct Camera {
+    device: PathBuf,
+    stream: ReadStream,
+    format: PixelFormat,
+    fourcc: FourCc,
+    width: usize,
+    height: usize,
+    stride: usize,
+    fps: Option<f64>,
+    picture: JpegPicture,
+    clock: LiveClock,
+    stop: StopFlag,
+    timeout: Duration,
+}
+
+/// One size of one format, as the driver offers it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Offer {
+    fourcc: [u8; 4],
+    width: u32,
+    height: u32,
+    /// Greatest rate; none when the driver does not say.
+    fps: Option<f64>,
+}
+
+impl Camera {
+    /// Opens a device and starts its stream.
+    pub(super) fn open(device: &Path, settings: &SourceSettings) -> Result<Self, CameraError> {
+        let opened = open_device(device)?;
+        let offers = offers(&opened);
+        let fault = |action| move |error| explain(device, action, error);
+        let wanted = choose(&offers, settings).ok_or_else(|| CameraError::NoUsableFormat {
+            device: device.display().to_string(),
+            wanted: settings.format.map_or_else(
+                || "YUYV, GREY, NV12, MJPG or the like".to_owned(),
+                |format| format.to_string(),
+            ),
+            offered: list_formats(&offers),
+        })?;
+        let capture = opened
+            .video_capture(PixFormat::new(
+                wanted.width,
+                wanted.height,
+                FourCc::from_fourcc(wanted.fourcc),
+            ))
+            .map_err(fault("setting the picture format"))?;
+        // Drivers may grant something else than was asked for; what they grant is what comes.
+        let granted = capture.format();
+        let fourcc = granted.pixel_format();
+        let (width, height) = (granted.width() as usize, granted.height() as usize);
+        let stride = granted.bytes_per_line() as usize;
+        let format = format_of(fourcc.as_fourcc()).ok_or_else(|| CameraError::NoUsableFormat {
+            device: device.display().to_string(),
+            wanted: fourcc_name(wanted.fourcc),
+            offered: fourcc.to_string(),
+        })?;
+        if (granted.width(), granted.height()) != (settings.width_px, settings.height_px) {
+            tracing::info!(
+                "{}: the camera gives {width}x{height} instead of {}x{}",
+                device.display(),
+                settings.width_px,
+                settings.height_px
+            );
+        }
+        // Some drivers have one rate and cannot be asked; then they keep it.
+        let fps = capture
+            .set_frame_interval(interval_of(settings.fps))
+            .ok()
+            .and_then(fps_of);
+        let stream = capture
+            .into_stream()
+            .map_err(fault("starting the camera"))?;
+        Ok(Camera {
+            device: device.to_owned(),
+            stream,
+            format,
+            fourcc,
+            width,
+            height,
+            stride,
+            fps,
+            picture: JpegPicture::default(),
+            clock: LiveClock::new(settings),
+            stop: settings.stop.clone(),
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Opens the first camera that works, in the order of the devices' numbers.
+    pub(super) fn open_first(settings: &SourceSettings) -> Result<Self, CameraError> {
+        let mut refused = Vec::new();
+        for device in devices() {
+            match Camera::open(&device, settings) {
+                Ok(camera) => return Ok(camera),
+                // Codecs, metadata nodes and the like are no cameras.
+                Err(CameraError::NotACamera { .. }) => {}
+                Err(error) => refused.push(error.to_string()),
+            }
+        }
+        Err(CameraError::NoCamera { refused })
+    }
+
+    /// Waits for a picture. None: the stop flag was raised.
+    fn wait(&self) -> Result<Option<Instant>, CameraError> {
+        let started = Instant::now();
+        loop {
+            if self.stop.is_raised() {
+                return Ok(None);
+            }
+            let waited = started.elapsed();
+            if waited >= self.timeout {
+                return Err(CameraError::Timeout {
+                    source_name: self.device.display().to_string(),
+                    waited: self.timeout,
+                });
+            }
+            let mut fds = [PollFd::new(&self.stream, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(TICK.min(self.timeout - waited)))) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => {
+                    let events = fds[0].revents();
+                    if events.contains(PollFlags::IN) {
+                        return Ok(Some(Instant::now()));
+                    }
+                    // Error without data: the device is gone, or its driver gave up.
+                    return Err(if self.device.exists() {
+                        explain(
+                            &self.device,
+                            "waiting for a picture",
+                            io::Error::other("the driver reports an error"),
+                        )
+                    } else {
+                        self.unplugged()
+                    });
+                }
+                Err(error) => {
+                    return Err(explain(&self.device, "waiting for a picture", error.into()));
+                }
+            }
+        }
+    }
+
+    fn unplugged(&self) -> CameraError {
+        CameraError::Unplugged {
+            device: self.device.display().to_string(),
+        }
+    }
+}
+
+impl FrameSource for Camera {
+    fn capture(&mut self, frame: &mut Frame) -> Result<Captured, CameraError> {
+        let Some(arrived_at) = self.wait()? else {
+            return Ok(Captured::EndOfStream);
+        };
+        self.clock.stamp(frame, arrived_at);
+        let (format, width, height, stride) = (self.format, self.width, self.height, self.stride);
+        let picture = &mut self.picture;
+        // The driver's buffer is held as short as possible: decoding waits until it is back.
+        let is_compressed = self
+            .stream
+            .dequeue(|buffer| {
+                if buffer.is_error() {
+                    frame.fail("the driver marked the picture as damaged");
+                    return Ok(false);
+                }
+                if format == PixelFormat::Mjpeg {
+                    if picture.read_from(&mut &buffer[..])? {
+                        return Ok(true);
+                    }
+                    frame.fail("the driver gave no JPEG picture");
+                    return Ok(false);
+                }
+                let luma = frame.resize(width, height);
+                if !luma::extract(format, &buffer, stride, width, height, luma) {
+                    frame.fail("the driver gave less than a picture");
+                }
+                Ok(false)
+            })
+            .map_err(|error| explain(&self.device, "taking a picture", error))?;
+        if is_compressed {
+            self.picture.decode(frame);
+            self.picture.forget();
+        }
+        Ok(Captured::Frame)
+    }
+
+    fn description(&self) -> String {
+        let rate = self
+            .fps
+            .map_or_else(String::new, |fps| format!(" {fps:.0}/s"));
+        format!(
+            "v4l2:{} {}x{} {}{rate}",
+            base_name(&self.device),
+            self.width,
+            self.height,
+            self.fourcc
+        )
+    }
+
+    fn frame_size(&self) -> Option<(usize, usize)> {
+        Some((self.width, self.height))
+    }
+
+    fn clock_zero(&self) -> Option<Instant> {
+        self.clock.zero
+    }
+}
+
+/// The cameras of this machine.
+pub(super) fn list() -> Vec<CameraInfo> {
+    let mut cameras = Vec::new();
+    for device in devices() {
+        let (formats, problem) = match open_device(&device) {
+            Ok(opened) => {
+                let offers = offers(&opened);
+                let is_usable = choose(&offers, &SourceSettings::default()).is_some();
+                let problem = (!is_usable).then(|| "no usable pixel format".to_owned());
+                (offers.iter().map(Offer::to_string).collect(), problem)
+            }
+            Err(CameraError::NotACamera { .. }) => continue,
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        cameras.push(CameraInfo {
+            stable_id: stable_id(&device, &["/dev/v4l/by-id", "/dev/v4l/by-path"]),
+            card: card_name(&device),
+            device,
+            formats,
+            problem,
+        });
+    }
+    cameras
+}
+
+/// `/dev/video*` in the order of their numbers.
+fn devices() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir("/dev") else {
+        return Vec::new();
+    };
+    let mut devices: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = device_number(&entry.file_name())?;
+            Some((number, entry.path()))
+        })
+        .collect();
+    devices.sort();
+    devices.into_iter().map(|(_, device)| device).collect()
+}
+
+fn device_number(name: &OsStr) -> Option<u32> {
+    name.to_str()?.strip_prefix("video")?.parse().ok()
+}
+
+/// The link in one of `folders` that leads to `device`.
+fn stable_id(device: &Path, folders: &[&str]) -> Option<PathBuf> {
+    let device = device.canonicalize().ok()?;
+    folders.iter().find_map(|folder| {
+        let mut links: Vec<PathBuf> = std::fs::read_dir(folder)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|link| link.canonicalize().is_ok_and(|target| target == device))
+            .collect();
+        links.sort();
+        links.into_iter().next()
+    })
+}
+
+/// The name in sysfs is the driver's, and unlike the driver's answer it may hold any bytes.
+fn card_name(device: &Path) -> String {
+    let name = base_name(device);
+    std::fs::read(format!("/sys/class/video4linux/{name}/name")).map_or_else(
+        |_| "unnamed camera".to_owned(),
+        |card| String::from_utf8_lossy(&card).trim().to_owned(),
+    )
+}
+
+/// Opens a device that captures and streams.
+fn open_device(device: &Path) -> Result<Device, CameraError> {
+    let fault = |error| explain(device, "opening", error);
+    let opened = Device::open(device).map_err(fault)?;
+    let capabilities = opened.capabilities().map_err(fault)?.device_capabilities();
+    if capabilities.contains(CapabilityFlags::VIDEO_CAPTURE | CapabilityFlags::STREAMING) {
+        Ok(opened)
+    } else {
+        Err(CameraError::NotACamera {
+            device: device.display().to_string(),
+        })
+    }
+}
+
+/// What the system's error means for the user.
+fn explain(device: &Path, action: &'static str, error: io::Error) -> CameraError {
+    let name = || device.display().to_string();
+    match Errno::from_io_error(&error) {
+        Some(Errno::NOENT) => CameraError::NotFound { device: name() },
+        Some(Errno::ACCESS | Errno::PERM) => CameraError::PermissionDenied { device: name() },
+        Some(Errno::BUSY) => CameraError::Busy { device: name() },
+        Some(Errno::NODEV | Errno::NXIO) => CameraError::Unplugged { device: name() },
+        Some(Errno::NOTTY) => CameraError::NotACamera { device: name() },
+        Some(Errno::ISDIR | Errno::INVAL) if action == "opening" => {
+            CameraError::NotACamera { device: name() }
+        }
+        _ => CameraError::Device {
+            device: name(),
+            action,
+            source: error,
+        },
+    }
+}
+
+/// Everything that the driver offers, formats that cannot be read among it. A size range counts
+/// with its ends and 640x480.
+fn offers(device: &Device) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for format in device.formats(BufType::VIDEO_CAPTURE).flatten() {
+        let fourcc = format.pixel_format();
+        let sizes = match device.frame_sizes(fourcc) {
+            Ok(FrameSizes::Discrete(sizes)) => sizes
+                .iter()
+                .map(|size| (size.width(), size.height()))
+                .collect(),
+            Ok(range) => vec![
+                (range.min_width(), range.min_height()),
+                (
+                    640.clamp(range.min_width(), range.max_width()),
+                    480.clamp(range.min_height(), range.max_height()),
+                ),
+                (range.max_width(), range.max_height()),
+            ],
+            // The driver does not say: what is asked for may be what is granted.
+            Err(_) => vec![(640, 480)],
+        };
+        for (width, height) in sizes {
+            offers.push(Offer {
+                fourcc: fourcc.as_fourcc(),
+                width,
+                height,
+                fps: max_fps(device, fourcc, width, height),
+            });
+        }
+    }
+    offers.dedup();
+    offers
+}
+
+fn max_fps(device: &Device, fourcc: FourCc, width: u32, height: u32) -> Option<f64> {
+    let shortest = match device.frame_intervals(fourcc, width, height).ok()? {
+        FrameIntervals::Discrete(intervals) => intervals
+            .iter()
+            .filter_map(|interval| fps_of(*interval.fract()))
+            .fold(0.0, f64::max),
+        FrameIntervals::Stepwise(range) | FrameIntervals::Continuous(range) => {
+            fps_of(*range.min())?
+        }
+    };
+    (shortest > 0.0).then_some(shortest)
+}
+
+/// The offer that comes closest to what is wanted: first one that reaches the rate, then the
+/// nearest size, then the format that costs least to turn into grey.
+fn choose(offers: &[Offer], settings: &SourceSettings) -> Option<Offer> {
+    let usable = offers.iter().copied().filter_map(|offer| {
+        let format = format_of(offer.fourcc)?;
+        let is_wanted = settings.format.is_none_or(|wanted| wanted == format);
+        is_wanted.then_some((format, offer))
+    });
+    let cost = |(format, offer): &(PixelFormat, Offer)| {
+        let is_slow = offer
+            .fps
+            .is_some_and(|fps| fps < RATE_SLACK * settings.fps.min(30.0));
+        let size_gap = u64::from(offer.width.abs_diff(settings.width_px))
+            + u64::from(offer.height.abs_diff(settings.height_px));
+        let format_cost = PixelFormat::ALL.iter().position(|known| known == format);
+        (is_slow, size_gap, format_cost)
+    };
+    usable.min_by_key(cost).map(|(_, offer)| offer)
+}
+
+impl std::fmt::Display for Offer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = fourcc_name(self.fourcc);
+        write!(f, "{name} {}x{}", self.width, self.height)?;
+        match self.fps {
+            Some(fps) => write!(f, " {fps:.0}/s"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn format_of(fourcc: [u8; 4]) -> Option<PixelFormat> {
+    FORMATS
+        .iter()
+        .find(|(known, _)| *known == fourcc)
+        .map(|(_, format)| *format)
+}
+
+fn fourcc_name(fourcc: [u8; 4]) -> String {
+    FourCc::from_fourcc(fourcc).to_string()
+}
+
+/// The names of the formats, each once.
+fn list_formats(offers: &[Offer]) -> String {
+    let mut names: Vec<String> = offers
+        .iter()
+        .map(|offer| fourcc_name(offer.fourcc))
+        .collect();
+    names.dedup();
+    if names.is_empty() {
+        "none at all".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// Seconds a frame, in thousandths of a frame a second.
+fn interval_of(fps: f64) -> Fract {
+    Fract::new(1000, (fps * 1000.0).round().max(1.0) as u32)
+}
+
+fn fps_of(interval: Fract) -> Option<f64> {
+    let (seconds, frames) = (interval.numerator(), interval.denominator());
+    (seconds > 0 && frames > 0).then(|| f64::from(frames) / f64::from(seconds))
+}
