@@ -43,8 +43,16 @@ pub(crate) struct LocalLighting {
     ambient: f32,
     from_above: f32,
     up: Vec3,
-    /// (direction, intensity).
-    lamps: Vec<(Vec3, f32)>,
+    lamps: Vec<LocalLamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LocalLamp {
+    direction: Vec3,
+    intensity: f32,
+    /// Halfway between lamp and camera, where highlights are; the camera is far enough for one
+    /// direction to do.
+    half: Vec3,
 }
 
 impl Lighting {
@@ -80,18 +88,27 @@ impl Lighting {
     }
 
     pub fn local(&self, rotation: &Rotation, position: Vec3) -> LocalLighting {
-        let mut lamps: Vec<(Vec3, f32)> = self
+        let view = rotation.inverse_apply((-position).unit());
+        let local = |direction: Vec3, intensity: f32| {
+            let direction = rotation.inverse_apply(direction);
+            LocalLamp {
+                direction,
+                intensity,
+                half: (direction + view).unit(),
+            }
+        };
+        let mut lamps: Vec<LocalLamp> = self
             .lamps
             .iter()
-            .map(|lamp| (rotation.inverse_apply(lamp.direction), lamp.intensity))
+            .map(|lamp| local(lamp.direction, lamp.intensity))
             .collect();
         let [width, height] = self.screen.size_mm;
         let to_screen = vec3(0.0, 0.5 * height, 0.0) - position;
         let distance = to_screen.length().max(100.0);
         let facing = (-to_screen.z / distance).max(0.0);
         let solid_angle = width * height * facing / (distance * distance);
-        lamps.push((
-            rotation.inverse_apply(to_screen.unit()),
+        lamps.push(local(
+            to_screen.unit(),
             self.screen.radiance * solid_angle / PI,
         ));
         LocalLighting {
@@ -186,35 +203,34 @@ impl LocalLighting {
             * (1.0 - self.from_above + 2.0 * self.from_above * above * openness);
         let scale = 1.0 / (1.0 + wrap);
         let mut reach = lit;
-        for &(direction, intensity) in &self.lamps {
-            let cosine = (normal.dot(direction) + wrap) * scale;
+        for lamp in &self.lamps {
+            let cosine = (normal.dot(lamp.direction) + wrap) * scale;
             if cosine > 0.0 {
-                out += intensity * cosine * reach * (0.35 + 0.65 * openness);
+                out += lamp.intensity * cosine * reach * (0.35 + 0.65 * openness);
             }
             reach = 1.0;
         }
         out
     }
 
-    /// Highlights of a rough coat; `view` points from the surface to the camera.
+    /// Highlights of a rough coat.
     #[inline]
-    pub fn highlight(&self, normal: Vec3, view: Vec3, lit: f32) -> f32 {
+    pub fn highlight(&self, normal: Vec3, lit: f32) -> f32 {
         let mut out = 0.0;
         let mut reach = lit;
-        for &(direction, intensity) in &self.lamps {
-            let half = (direction + view).unit();
-            let c = normal.dot(half).max(0.0);
+        for lamp in &self.lamps {
+            let c = normal.dot(lamp.half).max(0.0);
             let c2 = c * c;
             let c4 = c2 * c2;
             let c8 = c4 * c4;
-            out += intensity * reach * (0.12 * c8 + 0.30 * c8 * c8 * c8);
+            out += lamp.intensity * reach * (0.12 * c8 + 0.30 * c8 * c8 * c8);
             reach = 1.0;
         }
         out
     }
 
     pub fn first_direction(&self) -> Vec3 {
-        self.lamps[0].0
+        self.lamps[0].direction
     }
 }
 

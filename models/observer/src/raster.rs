@@ -14,6 +14,26 @@ pub(crate) struct Region {
     pub y1: i32,
 }
 
+impl Region {
+    pub fn width(&self) -> usize {
+        (self.x1 - self.x0).max(0) as usize
+    }
+
+    pub fn height(&self) -> usize {
+        (self.y1 - self.y0).max(0) as usize
+    }
+
+    pub fn intersection(&self, other: Region) -> Region {
+        let (x0, y0) = (self.x0.max(other.x0), self.y0.max(other.y0));
+        Region {
+            x0,
+            y0,
+            x1: self.x1.min(other.x1).max(x0),
+            y1: self.y1.min(other.y1).max(y0),
+        }
+    }
+}
+
 /// Nearest triangle by sample; each pixel has `SIDE` × `SIDE` samples, evenly spaced.
 #[derive(Default)]
 pub(crate) struct Visibility {

@@ -58,6 +58,8 @@ pub(crate) struct Scene {
     pub sensor: Sensor,
     pub camera: Pinhole,
     pub glasses: Option<Glasses>,
+    /// Render only this many face measures around the face's middle; none for all.
+    pub reach: Option<f32>,
     parts: Vec<Part>,
     visibility: Visibility,
     room: Vec<f32>,
@@ -123,6 +125,7 @@ impl Scene {
             sensor,
             camera,
             glasses,
+            reach: None,
             parts,
             visibility: Visibility::default(),
             room,
@@ -133,8 +136,11 @@ impl Scene {
 
     /// Renders a moment into `luma` (row-major, one byte a pixel).
     pub fn render(&mut self, moment: &Moment, luma: &mut [u8]) -> GroundTruth {
+        let eyes = self.eyes(moment);
+        let mut truth = self.truth(moment, &eyes);
+        let window = self.window(&truth);
         let body = self.body_pose(&moment.head);
-        let region = self.project(&moment.head, &body);
+        let region = self.project(&moment.head, &body).intersection(window);
         // Small faces need the finer grid; on large ones a pixel is smaller than any detail.
         let pixel_mm = moment.head.position.z / self.camera.focal_px;
         let side = if pixel_mm > 0.33 { 2 } else { 1 };
@@ -147,10 +153,14 @@ impl Scene {
                 part.two_sided,
             );
         }
-        let eyes = self.eyes(moment);
+        truth.visible = [0, 1].map(|i| self.is_visible(&eyes[i], &moment.head));
         let mut light = core::mem::take(&mut self.light);
         light.clear();
-        light.extend_from_slice(&self.room);
+        let pitch = self.camera.width_px as usize;
+        for y in window.y0..window.y1 {
+            let start = y as usize * pitch + window.x0 as usize;
+            light.extend_from_slice(&self.room[start..start + window.width()]);
+        }
         let shader = Shader::new(
             self,
             &self.parts,
@@ -160,19 +170,42 @@ impl Scene {
             body,
             pixel_mm / side as f32,
         );
-        shader.paint(region, side, &mut light);
-        let truth = self.truth(moment, &eyes);
+        shader.paint(region, window, side, &mut light);
         let exposure = self.exposure(&moment.head);
         self.sensor.develop(
             &mut light,
             &mut self.scratch,
-            self.camera.width_px,
+            window,
+            [self.camera.width_px, self.camera.height_px],
             exposure,
             moment.noise_seed,
             luma,
         );
         self.light = light;
         truth
+    }
+
+    /// The part of the picture that is rendered.
+    fn window(&self, truth: &GroundTruth) -> Region {
+        let (width, height) = (self.camera.width_px as i32, self.camera.height_px as i32);
+        let whole = Region {
+            x0: 0,
+            y0: 0,
+            x1: width,
+            y1: height,
+        };
+        let Some(reach) = self.reach else {
+            return whole;
+        };
+        let (middle, measure) = truth.face_middle_px();
+        let half = reach * measure;
+        Region {
+            x0: (middle[0] - half) as i32 - 1,
+            y0: (middle[1] - half) as i32 - 1,
+            x1: (middle[0] + half) as i32 + 2,
+            y1: (middle[1] + half) as i32 + 2,
+        }
+        .intersection(whole)
     }
 
     fn eyes(&self, moment: &Moment) -> [Eye; 2] {
@@ -286,7 +319,7 @@ impl Scene {
             landmarks_px: landmarks,
             pupils_px: eyes.each_ref().map(|eye| at(eye.pupil_middle())),
             openness: eyes.each_ref().map(|eye| eye.lids.openness()),
-            visible: [0, 1].map(|i| self.is_visible(&eyes[i], head)),
+            visible: [false; 2],
             face_box_px: [low[0], low[1], high[0] - low[0], high[1] - low[1]],
             label: moment.label,
             blink: moment.blink,

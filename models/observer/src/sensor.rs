@@ -1,6 +1,7 @@
 //! From luminance to the bytes of a webcam: blur, vignette, exposure, tone curve, noise.
 
 use crate::random::{Random, hash};
+use crate::raster::Region;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sensor {
@@ -61,42 +62,59 @@ impl Sensor {
         sensor
     }
 
-    /// Develops `light` (overwritten) into `luma`. `exposure`: factor from luminance to the
-    /// curve's input, where 1 is white.
+    /// Develops `light` (the window's pixels, overwritten) into the window of `luma`, a picture of
+    /// `size_px`. `exposure`: factor from luminance to the curve's input, where 1 is white.
     pub fn develop(
         &self,
         light: &mut [f32],
         scratch: &mut Vec<f32>,
-        width_px: u32,
+        window: Region,
+        size_px: [u32; 2],
         exposure: f32,
         noise_seed: u32,
         luma: &mut [u8],
     ) {
-        let w = width_px as usize;
-        let h = light.len() / w;
+        let (w, h) = (window.width(), window.height());
+        if w == 0 || h == 0 {
+            return;
+        }
         self.smear(light, scratch, w, h);
         self.soften(light, scratch, w, h);
         let curve = self.curve();
-        let reach = 4.0 / (w * w + h * h) as f32;
-        let (cx, cy) = (0.5 * w as f32, 0.5 * h as f32);
-        for y in 0..h {
+        let [full_w, full_h] = size_px.map(|n| n as f32);
+        let reach = 4.0 / (full_w * full_w + full_h * full_h);
+        let (left, top) = (window.x0 as usize, window.y0 as usize);
+        let (cx, cy) = (0.5 * full_w - left as f32, 0.5 * full_h - top as f32);
+        // Position on the curve, then level, by row; separate passes so that all but the look-up
+        // are vector code.
+        scratch.clear();
+        scratch.resize(w, 0.0);
+        let steps = (CURVE_STEPS as f32 - 1.0) * 0.8;
+        let last = CURVE_STEPS as f32 - 2.0;
+        let pitch = size_px[0] as usize;
+        for (y, source) in light.chunks_exact(w).enumerate() {
+            let start = (top + y) * pitch + left;
+            let target = &mut luma[start..start + w];
             let dy = y as f32 - cy;
-            let row = y * w;
-            for x in 0..w {
+            let dy2 = dy * dy;
+            for (x, (value, position)) in source.iter().zip(scratch.iter_mut()).enumerate() {
                 let dx = x as f32 - cx;
-                let r2 = (dx * dx + dy * dy) * reach;
-                let fall = 1.0 - self.vignette * r2;
-                let root = (light[row + x] * exposure * fall).max(0.0).sqrt();
-                let position =
-                    (root * (CURVE_STEPS as f32 - 1.0) * 0.8).min(CURVE_STEPS as f32 - 2.0);
-                let i = position as usize;
-                let level = curve[i] + (curve[i + 1] - curve[i]) * (position - i as f32);
-                let bits = hash((row + x) as u32, noise_seed);
+                let fall = 1.0 - self.vignette * reach * (dx * dx + dy2);
+                *position = ((value * exposure * fall).max(0.0).sqrt() * steps).min(last);
+            }
+            for value in scratch.iter_mut() {
+                let i = *value as usize;
+                let (low, high) = (curve[i], curve[i + 1]);
+                *value = low + (high - low) * (*value - i as f32);
+            }
+            let row = start as u32;
+            for (x, (level, out)) in scratch.iter().zip(target.iter_mut()).enumerate() {
+                let bits = hash(row + x as u32, noise_seed);
                 // The sum of four bytes: SD 147.8.
                 let sum = (bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24);
-                let noise = (sum as f32 - 510.0) * (1.0 / 147.8);
+                let noise = (sum as i32 - 510) as f32 * (1.0 / 147.8);
                 let sd = self.noise_levels * (1.35 - level * (0.5 / 255.0));
-                luma[row + x] = (level + sd * noise + 0.5).clamp(0.0, 255.0) as u8;
+                *out = (level + sd * noise + 0.5).clamp(0.0, 255.0) as i32 as u8;
             }
         }
     }

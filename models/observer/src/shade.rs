@@ -2,7 +2,6 @@
 
 use crate::eye::{Eye, EyeLight};
 use crate::geometry::{Pose, Vec3, mix, smoothstep, vec3};
-use crate::glasses::GlassesHit;
 use crate::light::LocalLighting;
 use crate::random::noise;
 use crate::raster::{NOTHING, Region, Visibility};
@@ -23,7 +22,13 @@ pub(crate) struct Shader<'a> {
     /// Size of a sample on the face, mm.
     footprint: f32,
     /// Pixels that spectacles may cover: x0, y0, x1, y1.
-    glasses_box: Option<[f32; 4]>,
+    glasses_box: Option<[i32; 4]>,
+    /// Pixels where the lids' opening and lashes are.
+    eye_boxes: [[i32; 4]; 2],
+}
+
+fn is_within(bounds: Option<[i32; 4]>, x: i32, y: i32) -> bool {
+    bounds.is_some_and(|[x0, y0, x1, y1]| x >= x0 && x <= x1 && y >= y0 && y <= y1)
 }
 
 /// A point of a mesh as a sample sees it, in the part's own axes.
@@ -44,24 +49,31 @@ impl<'a> Shader<'a> {
         body: Pose,
         footprint: f32,
     ) -> Self {
+        let bounds = |centre: Vec3, half: Vec3| {
+            let mut bounds = [i32::MAX, i32::MAX, i32::MIN, i32::MIN];
+            for i in 0..8 {
+                let sign = |bit: i32| if i & bit == 0 { -1.0 } else { 1.0 };
+                let corner = vec3(half.x * sign(1), half.y * sign(2), half.z * sign(4));
+                let [px, py] = scene.camera.project(head.to_camera(centre + corner));
+                let (x, y) = (px as i32, py as i32);
+                bounds = [
+                    bounds[0].min(x - 1),
+                    bounds[1].min(y - 1),
+                    bounds[2].max(x + 1),
+                    bounds[3].max(y + 1),
+                ];
+            }
+            bounds
+        };
         let glasses_box = scene.glasses.as_ref().map(|glasses| {
             let a = &glasses.appearance;
             let x = 0.5 * scene.shape.ipd + a.half_width + 6.0;
             let y = a.half_height + 9.0;
-            let mut bounds = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-            for (sx, sy) in [(-1.0, -1.0), (1.0, -1.0), (-1.0, 1.0), (1.0, 1.0)] {
-                for forward in [a.forward - 6.0, a.forward + 6.0] {
-                    let corner = vec3(sx * x, a.down + sy * y, -forward);
-                    let [px, py] = scene.camera.project(head.to_camera(corner));
-                    bounds = [
-                        bounds[0].min(px),
-                        bounds[1].min(py),
-                        bounds[2].max(px),
-                        bounds[3].max(py),
-                    ];
-                }
-            }
-            bounds
+            bounds(vec3(0.0, a.down, -a.forward), vec3(x, y, 6.0))
+        });
+        let eye_boxes = scene.shape.eye_centres.map(|centre| {
+            let middle = centre + vec3(0.0, 1.0, -8.0);
+            bounds(middle, vec3(17.0, 9.5, 6.0))
         });
         Shader {
             scene,
@@ -79,52 +91,53 @@ impl<'a> Shader<'a> {
             },
             footprint,
             glasses_box,
+            eye_boxes,
         }
     }
 
-    /// Adds the person to `light`, which holds the room.
-    pub fn paint(&self, region: Region, side: i32, light: &mut [f32]) {
-        let width = self.scene.camera.width_px as usize;
+    /// Adds the person to `light`, which holds the room within `window`.
+    pub fn paint(&self, region: Region, window: Region, side: i32, light: &mut [f32]) {
+        let width = window.width();
         for y in region.y0..region.y1 {
             for x in region.x0..region.x1 {
-                let index = y as usize * width + x as usize;
-                let has_glass = self.glasses_box.is_some_and(|[x0, y0, x1, y1]| {
-                    let (fx, fy) = (x as f32, y as f32);
-                    fx >= x0 && fx <= x1 && fy >= y0 && fy <= y1
-                });
-                light[index] = self.pixel(x, y, side, has_glass, light[index]);
+                let index = (y - window.y0) as usize * width + (x - window.x0) as usize;
+                let (behind, near) = self.pixel(x, y, side, light[index]);
+                light[index] = if is_within(self.glasses_box, x, y) {
+                    self.through_glasses(behind, near, [x as f32, y as f32], side)
+                } else {
+                    behind
+                };
             }
         }
     }
 
-    fn pixel(&self, x: i32, y: i32, side: i32, has_glass: bool, room: f32) -> f32 {
-        let (first, first_near) = self.visibility.at(x, y, 0, 0);
-        let mut is_plain = !has_glass;
-        let mut is_empty = first == NOTHING;
-        if side > 1 {
-            for (i, j) in [(1, 0), (0, 1), (1, 1)] {
-                let (triangle, near) = self.visibility.at(x, y, i, j);
-                is_empty &= triangle == NOTHING;
-                is_plain &= self.part_index(triangle) == self.part_index(first)
-                    && (near - first_near).abs() < 0.006 * first_near;
-            }
+    /// The person or the room at a pixel, without spectacles, and 1 / its depth.
+    fn pixel(&self, x: i32, y: i32, side: i32, room: f32) -> (f32, f32) {
+        let (first, near) = self.visibility.at(x, y, 0, 0);
+        if side == 1 {
+            return (self.sample(first, [x as f32, y as f32], room), near);
         }
-        if is_empty && !has_glass {
-            return room;
+        let others = [(1, 0), (0, 1), (1, 1)].map(|(i, j)| self.visibility.at(x, y, i, j));
+        if first == NOTHING && others.iter().all(|other| other.0 == NOTHING) {
+            return (room, 0.0);
         }
-        let middle = [x as f32, y as f32];
-        if is_plain && side > 1 && !self.is_in_eye_zone(first, middle) {
-            return self.sample(first, middle, false, room);
+        let part = self.part_index(first);
+        let is_plain = others.iter().all(|&(triangle, other)| {
+            self.part_index(triangle) == part && (other - near).abs() < 0.006 * near
+        });
+        if is_plain
+            && !self
+                .eye_boxes
+                .iter()
+                .any(|&zone| is_within(Some(zone), x, y))
+        {
+            return (self.sample(first, [x as f32, y as f32], room), near);
         }
-        let mut sum = 0.0;
-        for j in 0..side {
-            for i in 0..side {
-                let (triangle, _) = self.visibility.at(x, y, i, j);
-                let at = self.visibility.sample_px(x, y, i, j);
-                sum += self.sample(triangle, at, has_glass, room);
-            }
+        let mut sum = self.sample(first, self.visibility.sample_px(x, y, 0, 0), room);
+        for ((i, j), (triangle, _)) in [(1, 0), (0, 1), (1, 1)].into_iter().zip(others) {
+            sum += self.sample(triangle, self.visibility.sample_px(x, y, i, j), room);
         }
-        sum / (side * side) as f32
+        (0.25 * sum, near)
     }
 
     fn part_index(&self, triangle: u32) -> usize {
@@ -135,19 +148,6 @@ impl<'a> Shader<'a> {
             .iter()
             .rposition(|part| part.first <= triangle)
             .unwrap_or(0)
-    }
-
-    fn is_in_eye_zone(&self, triangle: u32, at: [f32; 2]) -> bool {
-        let Some(part) = self.parts.get(self.part_index(triangle)) else {
-            return false;
-        };
-        if part.kind != PartKind::Head {
-            return false;
-        }
-        let p = self.spot(part, triangle, at).position;
-        let eye = &self.eyes[if p.x < 0.0 { 0 } else { 1 }];
-        let [temporal, up] = eye.socket(p);
-        p.z < 20.0 && temporal.abs() < 19.0 && up.abs() < 12.0
     }
 
     fn spot(&self, part: &Part, triangle: u32, at: [f32; 2]) -> Spot {
@@ -163,61 +163,57 @@ impl<'a> Shader<'a> {
         }
     }
 
-    fn sample(&self, triangle: u32, at: [f32; 2], has_glass: bool, room: f32) -> f32 {
-        let towards = self
-            .head
-            .rotation
-            .inverse_apply(self.scene.camera.ray(at).unit());
-        let part = self.parts.get(self.part_index(triangle));
-        let mut depth = f32::MAX;
-        let behind = match part {
-            None => room,
-            Some(part) => {
-                let spot = self.spot(part, triangle, at);
-                if part.kind != PartKind::Body {
-                    depth = (spot.position - self.origin).dot(towards);
-                }
-                match part.kind {
-                    PartKind::Head => self.head(&spot, towards),
-                    PartKind::Ear => self.ear(&spot, towards),
-                    PartKind::Hair => self.hair(&spot, towards),
-                    PartKind::Body => self.body(&spot),
-                    PartKind::Temple => self.temple(&spot),
-                }
-            }
+    fn sample(&self, triangle: u32, at: [f32; 2], room: f32) -> f32 {
+        let Some(part) = self.parts.get(self.part_index(triangle)) else {
+            return room;
         };
-        if !has_glass {
-            return behind;
+        let spot = self.spot(part, triangle, at);
+        match part.kind {
+            PartKind::Head => self.head(&spot, at),
+            PartKind::Ear => self.ear(&spot),
+            PartKind::Hair => self.hair(&spot),
+            PartKind::Body => self.body(&spot),
+            PartKind::Temple => self.temple(&spot),
         }
-        let Some(glasses) = &self.scene.glasses else {
-            return behind;
-        };
-        let Some(hit) = glasses.hit(self.origin, towards, self.footprint) else {
-            return behind;
-        };
-        if (hit.point - self.origin).dot(towards) > depth {
-            return behind;
-        }
-        self.through_glasses(behind, &hit, towards)
     }
 
-    fn through_glasses(&self, behind: f32, hit: &GlassesHit, towards: Vec3) -> f32 {
+    /// Lays lens and frame over what is behind them. Their edges are soft over a pixel, so one
+    /// ray will do.
+    fn through_glasses(&self, behind: f32, near: f32, at: [f32; 2], side: i32) -> f32 {
         let Some(glasses) = &self.scene.glasses else {
             return behind;
         };
+        let towards = self.towards(at);
+        let pixel = self.footprint * side as f32;
+        let Some(hit) = glasses.hit(self.origin, towards, pixel) else {
+            return behind;
+        };
+        let depth = self.head.to_camera(hit.point).z;
+        if depth * near > 1.0 {
+            return behind;
+        }
         let a = &glasses.appearance;
         let mirrored = glasses.mirrored(
-            hit,
+            &hit,
             towards,
             &self.scene.lighting,
             &self.head,
             self.footprint,
         );
         let seen = behind * (1.0 - a.tint * hit.lens) + mirrored * hit.lens;
+        if hit.frame <= 0.0 {
+            return seen;
+        }
         let rim_light = self.head_light.on(hit.normal, 1.0, 1.0);
-        let shine = 0.25 * self.head_light.highlight(hit.normal, -towards, 1.0);
-        let rim = a.rim_tone * rim_light + shine;
-        mix(seen, rim, hit.frame)
+        let shine = 0.25 * self.head_light.highlight(hit.normal, 1.0);
+        mix(seen, a.rim_tone * rim_light + shine, hit.frame)
+    }
+
+    /// The direction of a pixel's ray, unit, head-local.
+    fn towards(&self, at: [f32; 2]) -> Vec3 {
+        self.head
+            .rotation
+            .inverse_apply(self.scene.camera.ray(at).unit())
     }
 
     fn lit(&self, spot: &Spot) -> f32 {
@@ -229,7 +225,7 @@ impl<'a> Shader<'a> {
         }
     }
 
-    fn head(&self, spot: &Spot, towards: Vec3) -> f32 {
+    fn head(&self, spot: &Spot, at: [f32; 2]) -> f32 {
         let p = spot.position;
         let lit = self.lit(spot);
         let mut surface = self.skin.at(p);
@@ -238,8 +234,9 @@ impl<'a> Shader<'a> {
         let is_near_eye =
             p.z < 25.0 && (-26.0..36.0).contains(&socket[0]) && (-34.0..26.0).contains(&socket[1]);
         if !is_near_eye || surface.is_hair {
-            return self.lit_skin(spot, &surface, lit, towards);
+            return self.lit_skin(spot, &surface, lit);
         }
+        let towards = self.towards(at);
         let place = eye.lids.place(socket[0], socket[1]);
         let is_between = (0.0..1.0).contains(&place.share);
         let inside = place.below_upper.min(place.above_lower);
@@ -252,7 +249,7 @@ impl<'a> Shader<'a> {
         let mut out = 0.0;
         if opening < 1.0 {
             self.skin.around_eye(eye, socket, place, &mut surface);
-            out += (1.0 - opening) * self.lit_skin(spot, &surface, lit, towards);
+            out += (1.0 - opening) * self.lit_skin(spot, &surface, lit);
         }
         if opening > 0.0 {
             let skin_light = self
@@ -302,10 +299,7 @@ impl<'a> Shader<'a> {
         let edge = 1.0 - smoothstep(reach - soft, reach + soft, place.above_lower + 0.5 * soft);
         let edge = edge * (reach / (reach + soft));
         let tone = mix(a.skin_tone * 1.12, 0.42, 0.35) * (1.0 - 0.6 * a.eyeliner);
-        let wet = 0.10
-            * self
-                .head_light
-                .highlight(vec3(0.0, -0.6, -0.8), -towards, spot.lit);
+        let wet = 0.10 * self.head_light.highlight(vec3(0.0, -0.6, -0.8), spot.lit);
         let lower = tone * skin_light * 1.05 + wet;
         let mut out = mix(inner, lower, edge);
         let line = (place.above_lower - reach - 0.15) / (0.18 + 0.5 * self.footprint);
@@ -314,15 +308,20 @@ impl<'a> Shader<'a> {
         out
     }
 
-    fn lit_skin(&self, spot: &Spot, surface: &Surface, lit: f32, towards: Vec3) -> f32 {
-        let normal = (spot.normal + vec3(surface.bump[0], surface.bump[1], 0.0)).unit();
+    fn lit_skin(&self, spot: &Spot, surface: &Surface, lit: f32) -> f32 {
+        let [bx, by] = surface.bump;
+        let normal = if bx != 0.0 || by != 0.0 {
+            (spot.normal + vec3(bx, by, 0.0)).unit()
+        } else {
+            spot.normal
+        };
         let wrap = if surface.is_hair { 0.1 } else { 0.25 };
         let diffuse = surface.tone * self.head_light.wrapped(normal, spot.openness, lit, wrap);
         let shine = 0.11 * surface.gloss * spot.openness;
-        diffuse + shine * self.head_light.highlight(normal, -towards, lit)
+        diffuse + shine * self.head_light.highlight(normal, lit)
     }
 
-    fn ear(&self, spot: &Spot, towards: Vec3) -> f32 {
+    fn ear(&self, spot: &Spot) -> f32 {
         let a = &self.scene.appearance;
         let p = spot.position;
         let fold = noise().fractal(p.y * 0.13, p.z * 0.13);
@@ -332,15 +331,15 @@ impl<'a> Shader<'a> {
             bump: [0.3 * fold, 0.3 * fold],
             is_hair: false,
         };
-        self.lit_skin(spot, &surface, spot.lit, towards)
+        self.lit_skin(spot, &surface, spot.lit)
     }
 
-    fn hair(&self, spot: &Spot, towards: Vec3) -> f32 {
+    fn hair(&self, spot: &Spot) -> f32 {
         let p = spot.position;
         let across = p.x + p.x.signum() * 0.8 * p.z;
         let surface = self.skin.hair(across, p.y, 33.0);
         // The inside of the curtain is seen where the normal turns away.
-        let away = spot.normal.dot(towards) > 0.0;
+        let away = spot.normal.dot(p - self.origin) > 0.0;
         let normal = if away { -spot.normal } else { spot.normal };
         let spot = Spot {
             normal,
@@ -348,7 +347,7 @@ impl<'a> Shader<'a> {
             position: p,
             lit: spot.lit,
         };
-        self.lit_skin(&spot, &surface, spot.lit, towards)
+        self.lit_skin(&spot, &surface, spot.lit)
     }
 
     fn temple(&self, spot: &Spot) -> f32 {

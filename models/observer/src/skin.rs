@@ -36,7 +36,13 @@ impl Skin<'_> {
         let turn = 1.1 * (p.z - 20.0).max(0.0);
         // Unrolled over the side of the head, so that the texture does not smear there.
         let across = p.x + p.x.signum() * turn;
-        let cover = self.hair_edge(p, across, offset);
+        // No hairline comes within the middle of the face.
+        let is_far_from_hair = p.z < 25.0 && p.y > -0.38 * a.hairline;
+        let cover = if is_far_from_hair {
+            0.0
+        } else {
+            self.hair_edge(p, across, offset)
+        };
         if cover > 0.985 {
             return self.hair(across, p.y, offset);
         }

@@ -88,6 +88,19 @@ impl GroundTruth {
         [0.5 * (p[0] + q[0]), 0.5 * (p[1] + q[1])]
     }
 
+    /// Middle of the face as the landmark network's crop has it, and the measure that the crop is
+    /// sized by: the distance between the eyes or from the eyes to the mouth, the greater; px.
+    pub fn face_middle_px(&self) -> ([f32; 2], f32) {
+        const TOWARDS_MOUTH: f32 = 0.35;
+        let [right, left] = self.eye_centres_px();
+        let mouth = self.mouth_px();
+        let eyes = [0, 1].map(|i| 0.5 * (right[i] + left[i]));
+        let across = libm::hypotf(left[0] - right[0], left[1] - right[1]);
+        let down = libm::hypotf(mouth[0] - eyes[0], mouth[1] - eyes[1]);
+        let middle = [0, 1].map(|i| eyes[i] + TOWARDS_MOUTH * (mouth[i] - eyes[i]));
+        (middle, across.max(down))
+    }
+
     /// One JSON object on one line; angles in radians, lengths in mm.
     pub fn to_json(&self) -> String {
         let mut out = String::with_capacity(2048);

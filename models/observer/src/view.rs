@@ -32,6 +32,17 @@ pub struct View {
 /// and within 32° and 28° of the head's own direction. One view in twelve has shut or shutting
 /// lids.
 pub fn random_view(seed: u64) -> View {
+    view(seed, None)
+}
+
+/// As [`random_view`], but only what lies within `reach` face measures
+/// ([`GroundTruth::face_middle_px`]) of the face's middle, each way, is rendered; the rest is
+/// black. For crops, at a fraction of the time.
+pub fn random_view_within(seed: u64, reach: f32) -> View {
+    view(seed, Some(reach))
+}
+
+fn view(seed: u64, reach: Option<f32>) -> View {
     let mut r = Random::new(seed, 70);
     let (width_px, height_px) = match r.unit() {
         x if x < 0.66 => (640, 480),
@@ -73,6 +84,7 @@ pub fn random_view(seed: u64) -> View {
         camera,
         seed,
     );
+    scene.reach = reach;
     let mut luma = vec![0; width_px as usize * height_px as usize];
     let truth = scene.render(&moment, &mut luma);
     View {

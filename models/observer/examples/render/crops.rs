@@ -14,8 +14,8 @@ const EYE_MARGIN: f32 = 1.6;
 /// Side of the landmark crop and width of the eye patch, in units of the face's measure.
 const FACE_SIDES: f32 = 3.2;
 const EYE_WIDTHS: f32 = 0.85;
-/// How far the crop's middle lies from the eyes towards the mouth.
-const TOWARDS_MOUTH: f32 = 0.35;
+/// Half a face crop, in the same units, and a pixel or two.
+pub const REACH: f32 = 0.5 * FACE_SIDES * FACE_MARGIN + 0.05;
 
 /// An upright rectangle of the frame: middle and size, px.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +27,8 @@ pub struct Crop {
 /// The face crop and the two eye crops (observer's right, left) of a view.
 pub fn crops(truth: &GroundTruth) -> (Crop, [Crop; 2]) {
     let eyes = truth.eye_centres_px();
-    let mouth = truth.mouth_px();
-    let e = [
-        0.5 * (eyes[0][0] + eyes[1][0]),
-        0.5 * (eyes[0][1] + eyes[1][1]),
-    ];
-    let between = distance(eyes[0], eyes[1]);
-    let measure = between.max(distance(e, mouth));
+    let (centre, measure) = truth.face_middle_px();
     let side = FACE_SIDES * FACE_MARGIN * measure;
-    let centre = [0, 1].map(|i| e[i] + TOWARDS_MOUTH * (mouth[i] - e[i]));
     let width = EYE_WIDTHS * EYE_MARGIN * measure;
     let height = width * EYE_ROWS as f32 / EYE_COLUMNS as f32;
     (
@@ -48,10 +41,6 @@ pub fn crops(truth: &GroundTruth) -> (Crop, [Crop; 2]) {
             size: [width, height],
         }),
     )
-}
-
-fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
-    (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
 /// Resamples a crop to `columns` × `rows`: bilinear, several samples a pixel when shrinking,

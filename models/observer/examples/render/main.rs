@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use gaze_observer::{Observer, ObserverSettings, View, random_view};
+use gaze_observer::{Observer, ObserverSettings, View, random_view, random_view_within};
 
 use crops::{EYE_COLUMNS, EYE_ROWS, FACE_SIZE};
 
@@ -123,7 +123,7 @@ fn write_views(arguments: &Arguments, threads: usize) -> Result<()> {
         arguments,
         threads,
         |seed| {
-            let view = random_view(seed);
+            let view = random_view_within(seed, crops::REACH);
             let (face_crop, eye_crops) = crops::crops(&view.truth);
             let mut face = vec![0; FACE_SIZE * FACE_SIZE];
             crops::cut(&view, face_crop, FACE_SIZE, FACE_SIZE, &mut face);
