@@ -1,14 +1,273 @@
 //! The vision stage: frame → face → eyes → gaze, in order, no threads.
+//!
+//! ```text
+//! Frame ─► Picture ─┬─ not tracking ─► face: finder ─► points ─┐
+//!                   │                                          ▼
+//!                   └─ tracking: last frame's points ─► landmarks: crop, network ─► presence low: lost
+//!                                                              │ smoothed
+//!                                          head_pose: position │ and rotation
+//!                                                              ▼
+//!                                       eyes: two patches, network ─► iris, openness, gaze
+//! ```
+//!
+//! A face just found is located twice, the second time in a crop cut at the first answer, because
+//! the finder's points are coarser than landmarks.
 
+pub mod crop;
+pub mod eyes;
+pub mod face;
+pub mod head_pose;
+pub mod landmarks;
+pub mod letterbox;
+pub mod picture;
+
+use gaze_models::{Models, Thresholds};
 use gaze_protocol::{GazeAngles, Timestamp};
 
-use crate::frame::FrameName;
+use crate::frame::{Frame, FrameName};
+use crate::inference::{self, Backend, Engine, InferenceError};
+
+use eyes::EyeNet;
+use face::{FaceFinder, FoundFace};
+pub use landmarks::N_LANDMARKS;
+use landmarks::{FaceAxes, LandmarkNet, Landmarks, Smoothing};
+pub use picture::{CameraMatrix, Picture};
 
 /// Numbers in [`FaceObservation::features`].
-pub const N_FEATURES: usize = 12;
+pub const N_FEATURES: usize = gaze_models::contract::FEATURES;
 
-/// Landmarks in [`FaceObservation::landmarks_px`], in the order of the `landmarks` model's contract.
-pub const N_LANDMARKS: usize = 49;
+/// Faces that are tried in one frame, in case the finder's first one turns out to be none.
+const MAX_TRIES: usize = 3;
+
+/// What the operator may know of the camera and want of the stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VisionSettings {
+    /// The camera's geometry; none means [`CameraMatrix::guess`] for each size of picture.
+    pub camera: Option<CameraMatrix>,
+    /// Whether landmarks are smoothed over time. Pictures that do not follow each other in time
+    /// want it off, or a [`Vision::reset`] before each.
+    pub is_smoothing: bool,
+}
+
+impl Default for VisionSettings {
+    fn default() -> Self {
+        VisionSettings {
+            camera: None,
+            is_smoothing: true,
+        }
+    }
+}
+
+/// The vision stage.
+pub struct Vision {
+    settings: VisionSettings,
+    finder: FaceFinder,
+    landmark_net: LandmarkNet,
+    eye_net: EyeNet,
+    smoothing: Smoothing,
+    track: Option<Track>,
+}
+
+/// The face that is followed.
+#[derive(Clone, Copy)]
+struct Track {
+    /// Where it was in the last frame, unsmoothed.
+    axes: FaceAxes,
+    /// Size of that frame.
+    size_px: [usize; 2],
+}
+
+impl Vision {
+    /// Loads the three networks into an engine.
+    ///
+    /// # Errors
+    /// [`InferenceError`] names the model that cannot be loaded, what was found and what expected.
+    pub fn new(
+        models: &Models,
+        engine: Engine,
+        settings: VisionSettings,
+    ) -> Result<Self, InferenceError> {
+        let backends = [
+            inference::load(engine, &models.face)?,
+            inference::load(engine, &models.landmarks)?,
+            inference::load(engine, &models.eyes)?,
+        ];
+        Ok(Vision::with_backends(
+            backends,
+            &models.thresholds,
+            settings,
+        ))
+    }
+
+    /// A stage whose face, landmark and eye networks run in the given backends.
+    pub fn with_backends(
+        [face, landmarks, eyes]: [Box<dyn Backend>; 3],
+        thresholds: &Thresholds,
+        settings: VisionSettings,
+    ) -> Self {
+        Vision {
+            settings,
+            finder: FaceFinder::new(face, thresholds),
+            landmark_net: LandmarkNet::new(landmarks, thresholds),
+            eye_net: EyeNet::new(eyes, thresholds),
+            smoothing: Smoothing::default(),
+            track: None,
+        }
+    }
+
+    /// Forgets the tracked face and the past: the next frame is treated alone.
+    pub fn reset(&mut self) {
+        self.track = None;
+        self.smoothing.reset();
+    }
+
+    /// Whether a face is being followed.
+    pub fn is_tracking(&self) -> bool {
+        self.track.is_some()
+    }
+
+    /// Looks at one frame. A frame that could not be read has no face and loses no track.
+    ///
+    /// # Errors
+    /// [`InferenceError`] when the engine fails; that is a bug or a broken installation.
+    pub fn step(&mut self, frame: &Frame) -> Result<Observation, InferenceError> {
+        let face = match Picture::of(frame) {
+            Some(picture) => self.observe(&picture, frame.captured_at)?,
+            None => None,
+        };
+        Ok(Observation {
+            seq: frame.seq,
+            frame: frame.name.clone(),
+            captured_at: frame.captured_at,
+            size_px: [frame.width, frame.height],
+            error: frame.error.clone(),
+            face,
+        })
+    }
+
+    fn observe(
+        &mut self,
+        picture: &Picture,
+        at: Timestamp,
+    ) -> Result<Option<FaceObservation>, InferenceError> {
+        let found = match self.follow(picture)? {
+            Some(found) => Some(found),
+            None => {
+                self.reset();
+                self.find(picture)?
+            }
+        };
+        let Some((landmarks, axes)) = found else {
+            return Ok(None);
+        };
+        let size_px = [picture.width(), picture.height()];
+        self.track = Some(Track { axes, size_px });
+        let observation = self.measure(picture, at, &landmarks, axes)?;
+        if observation.is_none() {
+            self.reset();
+        }
+        Ok(observation)
+    }
+
+    /// The tracked face, where it is now.
+    fn follow(
+        &mut self,
+        picture: &Picture,
+    ) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+        match self.track {
+            Some(track) if track.size_px == [picture.width(), picture.height()] => {
+                self.locate(picture, &track.axes)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The face nearest to the middle that the landmark network agrees to be one.
+    fn find(&mut self, picture: &Picture) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+        let mut tries = [None; MAX_TRIES];
+        for (slot, face) in tries.iter_mut().zip(self.finder.find(picture)?) {
+            *slot = axes_of_found(face);
+        }
+        for rough in tries.into_iter().flatten() {
+            if let Some((_, better)) = self.locate(picture, &rough)? {
+                if let Some(found) = self.locate(picture, &better)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn locate(
+        &mut self,
+        picture: &Picture,
+        axes: &FaceAxes,
+    ) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+        let found = self.landmark_net.locate(picture, axes)?;
+        Ok(found.and_then(|landmarks| {
+            FaceAxes::of_landmarks(&landmarks.points_px).map(|axes| (landmarks, axes))
+        }))
+    }
+
+    /// Everything about a face that has been located; none when its points are no face's.
+    fn measure(
+        &mut self,
+        picture: &Picture,
+        at: Timestamp,
+        landmarks: &Landmarks,
+        raw_axes: FaceAxes,
+    ) -> Result<Option<FaceObservation>, InferenceError> {
+        let points_px = if self.settings.is_smoothing {
+            self.smoothing
+                .step(at, &landmarks.points_px, raw_axes.scale_px)
+        } else {
+            landmarks.points_px
+        };
+        let camera = self
+            .settings
+            .camera
+            .unwrap_or_else(|| CameraMatrix::guess(picture.width(), picture.height()));
+        let (Some(axes), Some(pose)) = (
+            FaceAxes::of_landmarks(&points_px),
+            head_pose::solve(&points_px, &camera),
+        ) else {
+            return Ok(None);
+        };
+        let seen = self
+            .eye_net
+            .look(picture, &points_px, &axes, &pose, &camera)?;
+        let [right_eye, left_eye] = seen.right_left;
+        Ok(Some(FaceObservation {
+            box_px: bounding_box(&points_px),
+            confidence: landmarks.presence,
+            landmarks_px: points_px,
+            left_eye,
+            right_eye,
+            head: pose.to_head_pose(),
+            gaze: seen.gaze,
+            features: seen.features,
+        }))
+    }
+}
+
+/// The axes of a face as the finder sees it.
+fn axes_of_found(face: &FoundFace) -> Option<FaceAxes> {
+    let [right_eye, left_eye, _, right_mouth, left_mouth] = face.points_px;
+    FaceAxes::new(right_eye, left_eye, [right_mouth, left_mouth])
+}
+
+/// The smallest upright box around the points: x, y, width, height. Forehead, chin and face sides
+/// are among them, so it is the face's.
+fn bounding_box(points_px: &[[f32; 2]; N_LANDMARKS]) -> [f32; 4] {
+    let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
+    for point in points_px {
+        for k in 0..2 {
+            low[k] = low[k].min(point[k]);
+            high[k] = high[k].max(point[k]);
+        }
+    }
+    [low[0], low[1], high[0] - low[0], high[1] - low[1]]
+}
 
 /// What the vision stage saw in one frame.
 #[derive(Clone, Debug)]
