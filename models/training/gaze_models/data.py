@@ -14,6 +14,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -158,6 +159,37 @@ def read_backgrounds(directory: Path, split: str | None = None, limit: int | Non
     """Read the pictures without a face of one split (or of all)."""
     pictures = read_negatives(faces_folder(directory) / "negatives.tar", limit)
     return [p for p in pictures if split is None or split_of_picture(p) == split]
+
+
+def read_rendered(folder: Path | None, limit: int | None = None) -> list[Picture]:
+    """Read the face crops that `gaze_models.render` made, with their points; none where there is no folder.
+
+    Each render is a person of its own.
+    """
+    if folder is None or not (folder / "truth.json").exists():
+        return []
+    header = json.loads((folder / "truth.json").read_text())
+    column = {name: k for k, name in enumerate(header["columns"])}
+    table = np.fromfile(folder / "truth.f32", "<f4").reshape(-1, len(column))
+    pixels = np.fromfile(folder / "faces.u8", np.uint8).reshape(header["faces"])
+    pictures = []
+    for row, grey in zip(table[:limit], pixels[:limit], strict=True):
+        centre = row[[column["face_crop_cx"], column["face_crop_cy"]]]
+        zoom = grey.shape[1] / row[column["face_crop_w"]]
+        points = np.array([[row[column[f"lm{k}_{axis}"]] for axis in "xy"] for k in range(POINTS)])
+        x, y, w, h = (row[column[f"box_{side}"]] for side in "xywh")
+        middle = np.array(grey.shape[::-1]) / 2 - 0.5
+        box = (np.array([[x, y], [x + w, y + h]]) - centre) * zoom + middle
+        face = Face(box.reshape(-1), (points - centre) * zoom + middle, np.zeros(POINTS, np.float32))
+        name = f"{folder.name}/{len(pictures)}"
+        pictures.append(Picture("renders", name, name, np.ascontiguousarray(grey), (face,)))
+    return pictures
+
+
+def rendered_folder(config: dict[str, Any]) -> Path | None:
+    """Return the folder of renders that a config names, if it does."""
+    name = config["train"].get("renders")
+    return None if name is None else Path(name)
 
 
 def faces_folder(directory: Path) -> Path:

@@ -18,7 +18,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from gaze_models.augment import cover, draw_glasses, webcam
 from gaze_models.common import GOLDEN_CASES, ModelContract, bootstrap_interval, onnx_session, smooth_noise
-from gaze_models.data import Face, Picture, flip_points, read_backgrounds, read_faces, tile
+from gaze_models.data import (
+    Face,
+    Picture,
+    flip_points,
+    read_backgrounds,
+    read_faces,
+    read_rendered,
+    rendered_folder,
+    tile,
+)
 from gaze_models.landmarks import draw_cartoon
 from gaze_models.layers import conv, separable
 
@@ -297,7 +306,7 @@ class SceneSamples(Dataset):
     ) -> None:
         self.pictures, self.backgrounds = pictures, backgrounds
         self.seed, self.first, self.count = seed, first, count
-        weights = np.array([{"helen": 3.0, "net7876": 0.4}.get(p.set_name, 1.0) for p in pictures])
+        weights = np.array([{"helen": 3.0, "net7876": 0.4, "renders": 0.15}.get(p.set_name, 1.0) for p in pictures])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __len__(self) -> int:
@@ -423,7 +432,7 @@ class FaceTask:
         limit = 24 if smoke else None
         size = self.config["train"]["batch"]
         samples = SceneSamples(
-            read_faces(self.data, "train", limit),
+            read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), limit),
             read_backgrounds(self.data, "train", limit),
             self.config["seed"],
             first_step * size,

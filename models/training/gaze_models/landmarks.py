@@ -29,6 +29,8 @@ from gaze_models.data import (
     openness,
     read_backgrounds,
     read_faces,
+    read_rendered,
+    rendered_folder,
     tile,
 )
 from gaze_models.layers import conv, separable
@@ -49,7 +51,8 @@ NOT_INSIDE = 0.4
 class LandmarkNetwork(nn.Module):
     """Convolutions down to 6x6, then one hidden layer for everything.
 
-    Plain 3x3 convolutions while there are few channels, separable ones after.
+    Plain 3x3 convolutions while there are few channels, separable ones after. The hidden layer is a convolution
+    over the whole 6x6 so that its normalisation, without which most of its units die early, folds away at export.
     """
 
     def __init__(self, hidden: int = 128) -> None:
@@ -63,14 +66,16 @@ class LandmarkNetwork(nn.Module):
             separable(96, 96, 3, 1),
             conv(96, 32, 1, 1),
         )
-        self.hidden = nn.Linear(32 * 36, hidden)
+        self.hidden = nn.Sequential(
+            nn.Conv2d(32, hidden, 6, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
+        )
         self.points = nn.Linear(hidden, 2 * POINTS)
         self.presence = nn.Linear(hidden, 1)
         self.openness = nn.Linear(hidden, 2)
 
     def forward(self, face: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return points (crop units), presence (logit), openness (0..1)."""
-        hidden = F.relu(self.hidden(torch.flatten(self.features(face - 0.5), 1)))
+        hidden = torch.flatten(self.hidden(self.features(face - 0.5)), 1)
         return (
             self.points(hidden) + 0.5,
             self.presence(hidden),
@@ -101,6 +106,10 @@ def jittered(crop: Crop, rng: np.random.Generator, shift: float, scale: float, r
     )
 
 
+SET_WEIGHTS = {"helen": 3.0, "ytfaces": 1.5, "lfw": 1.0, "net7876": 0.5, "caltech": 1.0, "renders": 0.2}
+"""How often a face of each set is drawn, relative to one of LFW."""
+
+
 class LandmarkSamples(Dataset):
     """Sample `i` depends on the seed and `i` alone, so a resumed run sees what an unbroken one would."""
 
@@ -111,7 +120,7 @@ class LandmarkSamples(Dataset):
         self.backgrounds = backgrounds
         self.seed, self.first, self.count = seed, first, count
         names = [p.set_name for p, _ in self.faces]
-        weights = np.array([{"helen": 3.0, "ytfaces": 1.5, "lfw": 1.0, "net7876": 0.5}.get(n, 2.0) for n in names])
+        weights = np.array([SET_WEIGHTS[n] for n in names])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __len__(self) -> int:
@@ -236,7 +245,7 @@ class LandmarkTask:
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[Any]:
         """Yield training batches."""
         limit = 24 if smoke else None
-        pictures = read_faces(self.data, "train", limit)
+        pictures = read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), limit)
         backgrounds = read_backgrounds(self.data, "train", limit)
         size = self.config["train"]["batch"]
         samples = LandmarkSamples(
@@ -256,7 +265,7 @@ class LandmarkTask:
             "open": (share * F.binary_cross_entropy(found_open, opened, reduction="none")).sum(0).mean(),
             "presence": F.binary_cross_entropy_with_logits(found_presence, presence),
         }
-        return {"total": terms["points"] + 0.5 * terms["open"] + 0.5 * terms["presence"]} | terms
+        return {"total": terms["points"] + terms["open"] + 0.5 * terms["presence"]} | terms
 
     @torch.no_grad()
     def validate(self, network: nn.Module, page: Path, smoke: bool) -> dict[str, float]:
