@@ -179,7 +179,7 @@ impl Appearance {
             iris_tone,
             iris_contrast: r.uniform(0.1, 0.6),
             limbus_dark: r.uniform(0.2, 0.85),
-            sclera_tone: r.uniform(0.30, 0.58),
+            sclera_tone: r.uniform(0.24, 0.46) + 0.18 * skin_tone,
             veins: r.uniform(0.0, 0.12) + 0.08 * age,
             texture_seed: r.seed(),
 
@@ -191,7 +191,7 @@ impl Appearance {
             },
             hood: r.unit() * 0.4 + 0.6 * age * r.unit(),
             lash_length: r.uniform(3.0, 7.5) + 2.0 * make_up,
-            lash_strength: r.uniform(0.25, 0.75) + 0.3 * make_up,
+            lash_strength: r.uniform(0.35, 0.85) + 0.3 * make_up,
             lower_lash: r.uniform(0.0, 0.35) + 0.25 * make_up,
             eyeliner: (make_up * 1.6 - 0.8).max(0.0),
             eye_shadow: (make_up * 1.4 - 0.6).max(0.0) * r.uniform(-0.2, 0.6),
@@ -199,9 +199,9 @@ impl Appearance {
 
             brow_height: r.normal_within(19.5, 2.6, 13.0, 27.0),
             brow_thickness: r.normal_within(if is_bearded_sex { 4.6 } else { 3.4 }, 0.9, 1.8, 7.0),
-            brow_density: r.uniform(0.3, 1.0),
+            brow_density: r.uniform(0.35, 1.1),
             brow_arch: r.uniform(0.5, 5.0),
-            brow_tone: (hair_tone * r.uniform(0.5, 1.3)).clamp(0.01, 0.4),
+            brow_tone: (hair_tone * r.uniform(0.5, 1.3)).clamp(0.008, 0.16),
 
             hair_style: match (r.unit(), is_bearded_sex) {
                 (x, true) if x < 0.16 => HairStyle::Bald,
@@ -212,7 +212,7 @@ impl Appearance {
                 _ => HairStyle::Long,
             },
             hair_tone,
-            hair_thickness: r.uniform(5.0, 24.0),
+            hair_thickness: r.uniform(4.0, 20.0),
             hairline: r.normal_within(66.0, 8.0, 48.0, 90.0) + 8.0 * age,
             beard: if is_bearded_sex && r.chance(0.45) {
                 r.unit()
@@ -328,7 +328,7 @@ pub(crate) fn glasses(r: &mut Random) -> GlassesAppearance {
         } else {
             r.uniform(0.0, 0.1)
         },
-        reflectance: r.uniform(0.004, 0.08),
+        reflectance: 0.004 + 0.08 * r.unit() * r.unit(),
         forward: r.uniform(24.0, 28.0),
         down: r.uniform(0.0, 6.0),
         lean_rad: r.uniform(0.05, 0.2),

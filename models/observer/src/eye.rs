@@ -132,7 +132,7 @@ impl Eye {
         let width = self.lids.width();
         let from_inner = place.share * width;
         // The caruncle fills the inner corner.
-        let fleshy = 1.0 - smoothstep(1.6, 4.6, from_inner);
+        let fleshy = 1.0 - smoothstep(1.2, 3.8, from_inner);
         let Some(globe) = self.globe(from, towards, light) else {
             return caruncle;
         };
@@ -146,10 +146,10 @@ impl Eye {
 
     fn caruncle(&self, place: LidPlace, light: &EyeLight) -> f32 {
         let a = light.appearance;
-        let tone = mix(a.skin_tone, 0.34, 0.6);
+        let tone = mix(a.skin_tone, 0.38, 0.6);
         let wet = noise().at(place.share * 90.0 + 11.0, place.above_lower * 2.1);
         tone * light.skin_light
-            * (0.80 + 0.12 * wet)
+            * (0.95 + 0.12 * wet)
             * mix(0.75, 1.0, (place.share * 9.0).clamp(0.0, 1.0))
     }
 
@@ -205,7 +205,8 @@ impl Eye {
         let width = self.lids.width();
         let inner = 1.0 - 0.25 * under(place.share * width, 6.0);
         let outer = 1.0 - 0.40 * under((1.0 - place.share) * width, 8.0);
-        upper * lower * inner * outer
+        // Skin all around keeps a good part of the room's light off.
+        0.92 * upper * lower * inner * outer
     }
 
     fn sclera(&self, hit: Vec3, shade: f32, light: &EyeLight) -> f32 {

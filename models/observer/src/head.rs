@@ -10,6 +10,7 @@ use core::f32::consts::PI;
 use crate::appearance::{Appearance, HairStyle};
 use crate::geometry::{Curve, Vec3, bell, mix, smoothstep, vec3};
 use crate::mesh::Mesh;
+use crate::random::noise;
 
 /// Radius of the sphere that the outer face of the lids lies on: eyeball 12 mm, cornea to
 /// 13.2 mm, and a little.
@@ -17,9 +18,9 @@ pub(crate) const LID_RADIUS: f32 = 13.5;
 
 /// Half width of the skull's rings by height (reference face; y down), mm.
 const WIDTH: Curve<10> = Curve::new([
-    (-60.0, 74.5),
-    (-30.0, 74.5),
-    (0.0, 72.0),
+    (-44.0, 75.0),
+    (-30.0, 75.0),
+    (0.0, 72.5),
     (25.0, 70.0),
     (50.0, 65.0),
     (75.0, 57.0),
@@ -41,7 +42,7 @@ const MIDDLE: Curve<8> = Curve::new([
 ]);
 /// Depth of the profile in the middle of the face, without the nose.
 const FRONT: Curve<15> = Curve::new([
-    (-60.0, -15.5),
+    (-46.0, -18.5),
     (-40.0, -19.0),
     (-22.0, -18.5),
     (-6.0, -14.5),
@@ -77,8 +78,8 @@ const NOSE: Curve<9> = Curve::new([
     (57.0, 0.0),
 ]);
 /// Heights where the dome of the skull starts and ends.
-const DOME_START: f32 = -60.0;
-const DOME_HEIGHT: f32 = 61.0;
+const DOME_START: f32 = -44.0;
+const DOME_HEIGHT: f32 = 70.0;
 
 pub(crate) struct HeadShape {
     pub ipd: f32,
@@ -191,7 +192,8 @@ impl HeadShape {
         }
         // Brow ridge over each eye, and the socket under it.
         out += (2.0 + f.brow_ridge) * spot(26.0, -19.0, 15.0, 6.5);
-        out -= (3.5 + f.eye_depth) * spot(33.0, 0.0, 15.0, 11.0);
+        out -= (3.5 + f.eye_depth) * spot(33.0, -3.0, 15.0, 9.0);
+        out += 3.5 * spot(34.0, 14.0, 13.0, 6.0);
         out -= 2.5 * spot(17.0, 2.0, 6.0, 9.0);
         // Cheekbones and the hollow below.
         out += (5.0 + f.cheek) * spot(44.0, 27.0, 17.0, 13.0);
@@ -235,15 +237,16 @@ impl HeadShape {
         if distance2 > 26.0 * 26.0 {
             return face;
         }
-        soft_min(face, sphere_z(distance2), 2.6)
+        soft_min(face, sphere_z(distance2), 4.0)
     }
 
     pub fn front_point(&self, x: f32, y: f32) -> Vec3 {
         vec3(x, y, self.front_z(x, y))
     }
 
-    /// How much hair stands on the skull: 0 none, 1 full. (x, y, z) head-local.
-    pub fn hair_cover(&self, p: Vec3) -> f32 {
+    /// How much hair stands on the skull: 0 none, 1 full. (x, y, z) head-local; `soft`: half the
+    /// width of the hair's edge, mm.
+    pub fn hair_cover(&self, p: Vec3, soft: f32) -> f32 {
         let f = &self.features;
         let y = self.reference_y(p.y);
         let x = self.reference_x(p.x);
@@ -256,15 +259,15 @@ impl HeadShape {
                     * smoothstep(-50.0, -25.0, y)
                     * (1.0 - smoothstep(45.0, 60.0, y));
             }
-            HairStyle::Bangs => -0.5 * f.hairline + 0.0 * x,
+            HairStyle::Bangs => -0.5 * f.hairline,
             HairStyle::Short | HairStyle::Long => -f.hairline,
         };
         // The hairline drops from the forehead to the temples and to the nape.
         let temple = smoothstep(0.42, 0.72, turn);
         let side = smoothstep(0.70, 0.86, turn);
         let nape = smoothstep(1.0, 1.25, turn);
-        let edge = mix(mix(mix(line, -42.0, temple), 4.0, side), 70.0, nape);
-        1.0 - smoothstep(edge - 5.0, edge + 5.0, y)
+        let edge = mix(mix(mix(line, -40.0, temple), 2.0, side), 70.0, nape);
+        1.0 - smoothstep(edge - soft, edge + soft, y)
     }
 
     /// The head as a mesh: fine around the eyes, coarse behind.
@@ -285,11 +288,13 @@ impl HeadShape {
                     ring.middle - (ring.back - ring.middle) * cosine
                 };
                 let mut p = vec3(x, y, z);
-                let hair = self.hair_cover(p);
+                // The hair rises gently from its edge, inside the line where it is seen to start.
+                let hair = self.hair_cover(p + vec3(0.0, 8.0, 0.0), 14.0);
                 if hair > 0.0 {
                     let from = vec3(0.0, (-35.0f32).min(y), 80.0);
                     let outwards = p - from;
-                    let thickness = hair * self.features.hair_thickness;
+                    let lumps = noise().at(4.0 * sine + 9.0, 0.03 * ref_y + 2.5 * cosine);
+                    let thickness = hair * self.features.hair_thickness * (1.0 + 0.3 * lumps);
                     p = p + outwards.unit() * thickness;
                 }
                 points.push((p, self.openness(x, ref_y, cosine)));
@@ -326,7 +331,7 @@ impl HeadShape {
     pub fn ear(&self, side: f32) -> Mesh {
         let y = self.from_reference_y(12.0);
         let x = side * (75.0 * self.width_scale);
-        let mut ear = Mesh::ellipsoid(vec3(0.0, 0.0, 0.0), vec3(5.0, 31.0, 17.0), 13, 20);
+        let mut ear = Mesh::ellipsoid(vec3(0.0, 0.0, 0.0), vec3(4.0, 29.0, 15.0), 13, 20);
         let (sine, cosine) = libm::sincosf(side * 0.45);
         for vertex in &mut ear.vertices {
             let turn = |v: Vec3| vec3(v.x * cosine + v.z * sine, v.y, v.z * cosine - v.x * sine);
@@ -336,7 +341,7 @@ impl HeadShape {
                 vertex.position.y,
                 vertex.position.z * narrowing,
             );
-            vertex.position = turn(p) + vec3(x + side * 3.0, y, 92.0);
+            vertex.position = turn(p) + vec3(x + side * 1.5, y, 94.0);
             vertex.normal = turn(vertex.normal);
             vertex.openness = 0.75;
         }
@@ -501,7 +506,7 @@ fn turns() -> Vec<f32> {
         } else if a < 60.0 {
             2.0
         } else if a < 100.0 {
-            4.0
+            2.5
         } else {
             10.0
         };

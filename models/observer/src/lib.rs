@@ -17,6 +17,7 @@ mod scene;
 mod script;
 mod sensor;
 mod shade;
+mod shadow;
 mod skin;
 mod truth;
 mod view;

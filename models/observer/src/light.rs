@@ -59,8 +59,8 @@ impl Lighting {
     pub fn from_seed(seed: u64, screen_mm: [f32; 2]) -> Self {
         let mut r = Random::new(seed, 30);
         let mut lamps = Vec::new();
-        let ambient = r.uniform(0.25, 1.0);
-        let key = r.uniform(0.1, 1.0);
+        let ambient = r.uniform(0.18, 0.8);
+        let key = r.uniform(0.15, 1.2);
         let key_yaw = r.normal(0.0, 0.7).clamp(-1.5, 1.5);
         let key_pitch = r.normal_within(0.55, 0.35, -0.1, 1.3);
         lamps.push(lamp(&mut r, key_yaw, key_pitch, key));

@@ -14,6 +14,7 @@ use crate::raster::{NOTHING, Region, Visibility};
 use crate::script::EventLabel;
 use crate::sensor::Sensor;
 use crate::shade::Shader;
+use crate::shadow::ShadowCaster;
 use crate::truth::{BlinkTruth, GroundTruth, direction, head_truth, normalising};
 
 /// What moves from frame to frame.
@@ -62,6 +63,7 @@ pub(crate) struct Scene {
     pub reach: Option<f32>,
     parts: Vec<Part>,
     visibility: Visibility,
+    shadows: ShadowCaster,
     room: Vec<f32>,
     light: Vec<f32>,
     scratch: Vec<f32>,
@@ -128,6 +130,7 @@ impl Scene {
             reach: None,
             parts,
             visibility: Visibility::default(),
+            shadows: ShadowCaster::default(),
             room,
             light: Vec::new(),
             scratch: Vec::new(),
@@ -153,6 +156,11 @@ impl Scene {
                 part.two_sided,
             );
         }
+        let lamp = moment
+            .head
+            .rotation
+            .inverse_apply(self.lighting.lamps[0].direction);
+        self.shadows.cast(&mut self.parts, lamp);
         truth.visible = [0, 1].map(|i| self.is_visible(&eyes[i], &moment.head));
         let mut light = core::mem::take(&mut self.light);
         light.clear();

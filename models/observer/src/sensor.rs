@@ -33,9 +33,9 @@ impl Sensor {
             blur_px: r.uniform(0.45, 0.85),
             vignette: r.uniform(0.0, 0.3),
             noise_levels: r.uniform(0.6, 2.5),
-            gamma: r.uniform(0.40, 0.52),
-            contrast: r.uniform(0.0, 0.5),
-            black_levels: r.uniform(0.0, 10.0),
+            gamma: r.uniform(0.42, 0.56),
+            contrast: r.uniform(0.1, 0.8),
+            black_levels: r.unit() * r.uniform(0.0, 14.0),
             face_brightness: r.normal_within(0.52, 0.08, 0.34, 0.72),
             smear_px: [0.0; 2],
         }
@@ -51,8 +51,8 @@ impl Sensor {
         if r.chance(0.3) {
             sensor.noise_levels = r.uniform(2.0, 9.0);
         }
-        if r.chance(0.3) {
-            sensor.face_brightness = r.uniform(0.12, 0.85);
+        if r.chance(0.25) {
+            sensor.face_brightness = r.uniform(0.2, 0.85);
         }
         if r.chance(0.12) {
             let length = r.uniform(1.0, 5.0);

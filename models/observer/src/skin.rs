@@ -73,11 +73,11 @@ impl Skin<'_> {
     }
 
     fn hair_edge(&self, p: Vec3, across: f32, offset: f32) -> f32 {
-        let frayed = noise().at(across * 0.55 + offset, p.y * 0.06) * 6.0
-            + noise().at(across * 0.12 + offset, p.y * 0.1) * 6.0;
+        let frayed = noise().at(across * 0.55 + offset, p.y * 0.06) * 2.5
+            + noise().at(across * 0.12 + offset, p.y * 0.1) * 5.0;
         let cover = self
             .shape
-            .hair_cover(crate::geometry::vec3(p.x, p.y + frayed, p.z));
+            .hair_cover(crate::geometry::vec3(p.x, p.y + frayed, p.z), 5.0);
         smoothstep(0.25, 0.75, cover)
     }
 
@@ -217,8 +217,8 @@ impl Skin<'_> {
         let ax = x.abs();
         let n = noise();
         let frayed = 5.0 * n.at(x * 0.25 + 3.0, y * 0.25);
-        let edge = mix(70.0, 18.0, smoothstep(32.0, 62.0, ax)) + frayed;
-        let lips = bell(0.35 * ((ax / 20.0) * (ax / 20.0) + (y - 72.0) * (y - 72.0) / 40.0));
+        let edge = mix(60.0, 8.0, smoothstep(44.0, 67.0, ax)) + frayed;
+        let lips = bell(0.35 * ((ax / 17.0) * (ax / 17.0) + (y - 72.0) * (y - 72.0) / 40.0));
         let jaw = smoothstep(edge - 4.0, edge + 5.0, y) * (1.0 - lips);
         let lip_beard = smoothstep(55.0, 58.0, y)
             * (1.0 - smoothstep(64.0, 67.0, y))
