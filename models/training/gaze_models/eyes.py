@@ -18,7 +18,6 @@ from gaze_models.data import tile
 from gaze_models.eyes_augment import Faults, compress, cut_patch, hide_eye, move_truth, turn_angles
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid
-from gaze_models.eyes_prepare import draw_sample
 from gaze_models.render import read_renders
 
 
@@ -41,6 +40,9 @@ class EyeSet:
         (n, 2) float32: 0 where an eye is hidden in the picture.
     lids
         (n, 2, 16, 2) float32 contours of the eyes in patch units; NaN where lids are not to be drawn down.
+    roll
+        (n,) float32 radians: clockwise turn of the eye line in `patches` and `eyes`; gaze and head are given in
+        the turned frame.
     """
 
     patches: np.ndarray
@@ -51,6 +53,7 @@ class EyeSet:
     gaze_weight: np.ndarray
     visible: np.ndarray
     lids: np.ndarray
+    roll: np.ndarray
 
 
 def true_openness(measured: np.ndarray) -> np.ndarray:
@@ -77,6 +80,7 @@ def read_real(folder: Path, split: str) -> EyeSet:
             (1 / (1 + (spread / np.deg2rad(4)) ** 2)).astype(np.float32),
             np.ones((rows.sum(), 2), np.float32),
             arrays["lids"][rows],
+            np.zeros(rows.sum(), np.float32),
         )
 
 
@@ -87,7 +91,17 @@ def read_rendered(folder: Path) -> EyeSet | None:
         return None
     ones = np.ones(len(found.gaze), np.float32)
     lids = np.full((len(ones), 2, 16, 2), np.nan, np.float32)
-    return EyeSet(found.patches, found.eyes, found.head, found.head, found.gaze, ones, found.visible, lids)
+    return EyeSet(
+        found.patches,
+        found.eyes,
+        found.head,
+        found.posed,
+        found.gaze,
+        ones,
+        found.visible,
+        lids,
+        found.roll,
+    )
 
 
 def balance(gaze: np.ndarray, power: float) -> np.ndarray:
@@ -125,7 +139,7 @@ class EyeTask:
         """Yield augmented batches; the draws depend on the seed and the step alone."""
         settings = self.config["train"]
         real = read_real(self.folder, "train")
-        rendered = read_rendered(self.folder / "renders-train")
+        rendered = read_rendered(self.folder / "renders-train") if settings["render_share"] > 0 else None
         strangers = np.load(self.folder / "strangers.npy")
         faults = Faults(self.config["seed"])
         size = 8 if smoke else settings["batch"]
@@ -190,8 +204,7 @@ class EyeTask:
             found = predict(network, chosen, 16 if smoke else None)
             figures |= {f"{name} {k}": v for k, v in errors_of(found, chosen).items()}
             for k in np.linspace(0, len(found["gaze"]) - 1, 12).astype(int):
-                eyes = found["eyes"][k].copy()
-                pictures.append(draw_sample(chosen.patches[k], eyes, found["gaze"][k], name))
+                pictures.append(draw_prediction(found, k, name))
         cv2.imwrite(str(page), tile(pictures, 4))
         return figures
 
@@ -254,7 +267,7 @@ def augment(
                 wide = close_lid(wide, rows["lids"][k, eye], shut[eye])
             if poor:
                 wide = compress(wide, rng)
-            place = angle[k], scale[k, eye], shift[k, eye], eye == 1
+            place = angle[k] + rows["roll"][k], scale[k, eye], shift[k, eye], eye == 1
             cut[eye] = cut_patch(wide, *place)
             eyes[k, eye] = move_truth(rows["eyes"][k, eye], *place)
             eyes[k, eye, 3] *= 1 - shut[eye]
@@ -286,7 +299,7 @@ def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
     patches, eyes = np.empty((n, 2, PATCH_H, PATCH_W), np.float32), np.empty((n, 2, 4), np.float32)
     for k in range(n):
         for eye in range(2):
-            place = 0.0, 1.0, np.zeros(2), eye == 1
+            place = chosen.roll[k], 1.0, np.zeros(2), eye == 1
             patches[k, eye] = cut_patch(chosen.patches[k, eye], *place) / np.float32(255)
             eyes[k, eye] = move_truth(chosen.eyes[k, eye], *place)
     arrays = {"patches": patches, "eyes": eyes, "gaze": chosen.gaze, "head": chosen.posed}
@@ -295,7 +308,7 @@ def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dict[str, np.ndarray]:
-    """Run the network over a set; ``eyes`` comes back in the set's own form (unmirrored, openness 0..1)."""
+    """Run the network over a set; ``eyes`` and ``truth`` are (n, 2, 4) as the network sees them (left mirrored)."""
     network.eval()
     batch = plain_batch(chosen)
     n = min(limit or len(chosen.gaze), len(chosen.gaze))
@@ -308,15 +321,36 @@ def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dic
     gaze, log_sigma, eye, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
     eye = eye.reshape(n, 2, -1).astype(np.float64)
     eyes = np.concatenate([eye[..., :3], 1 / (1 + np.exp(-eye[..., 3:4]))], -1)
-    eyes[:, 1, 0] = 1 - eyes[:, 1, 0]
     return {
         "gaze": gaze,
         "sigma": np.exp(log_sigma[:, 0]),
         "eyes": eyes,
+        "truth": batch["eyes"].numpy()[:n],
+        "patches": batch["patches"].numpy()[:n],
         "features": features,
         "visible": eye[..., 4],
         "iris_sigma": np.exp(eye[..., 5]),
     }
+
+
+def draw_prediction(found: dict[str, np.ndarray], k: int, caption: str) -> np.ndarray:
+    """Draw both contract patches of a face with the predicted iris, opening and gaze."""
+    zoom, shown = 4, []
+    for eye in range(2):
+        patch = np.round(found["patches"][k, eye] * 255).astype(np.uint8)
+        canvas = cv2.cvtColor(cv2.resize(patch, None, fx=zoom, fy=zoom), cv2.COLOR_GRAY2BGR)
+        x, y, radius, openness = (float(v) for v in found["eyes"][k, eye])
+        centre = np.array([x * PATCH_W, y * PATCH_H]) * zoom
+        yaw, pitch = found["gaze"][k] * ([1, 1] if eye == 0 else [-1, 1])
+        tip = centre + 90 * np.array([np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])
+        start = np.round(centre).astype(int).tolist()
+        cv2.circle(canvas, start, max(1, round(abs(radius) * PATCH_W * zoom)), (0, 0, 255), 1)
+        cv2.arrowedLine(canvas, start, np.round(tip).astype(int).tolist(), (0, 255, 0), 1)
+        cv2.putText(canvas, f"open {openness:.2f}", (3, PATCH_H * zoom - 5), 0, 0.4, (0, 255, 255), 1)
+        shown.append(canvas)
+    page = np.hstack(shown)
+    cv2.putText(page, caption, (3, 12), 0, 0.4, (0, 255, 255), 1)
+    return page
 
 
 def angular_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -328,7 +362,7 @@ def angular_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
     """Return the figures that validation follows; gaze and iris over open, visible eyes only."""
     n = len(found["gaze"])
-    truth, visible = chosen.eyes[:n], chosen.visible[:n] > 0.5
+    truth, visible = found["truth"], chosen.visible[:n] > 0.5
     open_eye = (truth[..., 3] > 0.35) & visible
     looks = open_eye.any(1)
     error = angular_error(found["gaze"], chosen.gaze[:n])[looks]

@@ -28,7 +28,7 @@ from gaze_models.data import (
     tile,
 )
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, WIDE_H, WIDE_SCALE, WIDE_W, cut_wide, eye_lids, eye_truth
-from gaze_models.head_pose import HeadShape, head_shape
+from gaze_models.head_pose import head_angles
 from gaze_models.teacher import Teacher
 
 EYE_SETS = ("lfw", "ytfaces", "helen", "caltech")
@@ -43,9 +43,7 @@ def usable(face: Face, picture: Picture, smallest_s: float) -> bool:
     return bool(s >= smallest_s and (eyes > 0).all() and (eyes < [w - 1, h - 1]).all())
 
 
-def prepare(
-    pictures: list[Picture], teacher: Teacher, shape: HeadShape, views: int, smallest_s: float
-) -> dict[str, np.ndarray]:
+def prepare(pictures: list[Picture], teacher: Teacher, views: int, smallest_s: float) -> dict[str, np.ndarray]:
     """Return the arrays of ``real.npz``, one row a face.
 
     ``patches`` (n, 2, 64, 96) u8, ``eyes`` (n, 2, 4) truth,
@@ -66,7 +64,7 @@ def prepare(
                 "eyes": eye_truth(face.points),
                 "lids": eye_lids(face.points),
                 "head": label.head,
-                "posed": shape.angles(face.points),
+                "posed": head_angles(face.points),
                 "gaze": label.gaze,
                 "spread": label.spread,
                 "s": face_axes(face.points)[3],
@@ -146,8 +144,7 @@ def main() -> None:
     limit = 24 if arguments.smoke else None
     folder = faces_folder(arguments.data)
     pictures = [p for name in EYE_SETS for p in read_face_set(folder / f"{name}.tar", limit) if p.faces]
-    shape = head_shape(arguments.data)
-    arrays = prepare(pictures, Teacher(arguments.teachers), shape, settings["views"], settings["smallest_s_px"])
+    arrays = prepare(pictures, Teacher(arguments.teachers), settings["views"], settings["smallest_s_px"])
     np.savez(out / "real.npz", **arrays)
     train = [p for p in pictures if split_of_picture(p) == "train"]
     strangers = cut_strangers(train, read_backgrounds(arguments.data, "train", limit), settings["strangers"], 0)

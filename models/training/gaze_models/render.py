@@ -1,26 +1,126 @@
-"""Renders of the observer crate as training material (not yet available)."""
+"""Renders of the observer crate: ``python -m gaze_models.render --config configs/eyes.toml [--smoke]``.
+
+Calls ``cargo run --release -p gaze-observer --example render`` once per split, with seeds that never meet, and
+reads what it writes: ``eyes.u8`` (n, 2, 64, 96) upright wide patches, ``truth.f32`` with the columns that
+``truth.json`` names.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+
+from gaze_models.common import MODELS
+from gaze_models.data import POINTS, eye_crops, tile
+from gaze_models.eyes_patches import WIDE_H, WIDE_SCALE, WIDE_W, eye_truth
+from gaze_models.head_pose import head_angles
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass
 class Renders:
-    """Rendered eyes with exact truth, in the form of `gaze_models.eyes.EyeSet`."""
+    """Rendered eyes with exact truth; one row a face.
+
+    Attributes
+    ----------
+    patches
+        (n, 2, 64, 96) uint8, upright in the frame, not turned by the roll of the eye line.
+    roll
+        (n,) radians: how far the eye line is turned clockwise in the frame.
+    eyes
+        (n, 2, 4) truth in patch units of the upright patch.
+    head, posed, gaze
+        (n, 2) yaw, pitch in the normalised frame, which is turned by the roll: the head's as it is and as the
+        points tell, and where the eyes look.
+    visible
+        (n, 2) 0 where an eye is out of the picture or covered.
+    """
 
     patches: np.ndarray
+    roll: np.ndarray
     eyes: np.ndarray
     head: np.ndarray
+    posed: np.ndarray
     gaze: np.ndarray
     visible: np.ndarray
 
 
+def render_split(folder: Path, count: int, seed: int) -> None:
+    """Let the observer crate write `count` random views to `folder`."""
+    command = ["cargo", "run", "--release", "-p", "gaze-observer", "--example", "render", "--"]
+    command += ["--out", str(folder.resolve()), "--kind", "views", "--count", str(count), "--seed", str(seed)]
+    subprocess.run(command, cwd=MODELS.parent, check=True)
+
+
 def read_renders(folder: Path) -> Renders | None:
     """Read the renders of a folder, or None where there are none."""
-    if not (folder / "eyes.u8").exists():
+    if not (folder / "truth.json").exists():
         return None
-    raise NotImplementedError
+    header = json.loads((folder / "truth.json").read_text())
+    columns = {name: k for k, name in enumerate(header["columns"])}
+    table = np.fromfile(folder / "truth.f32", "<f4").reshape(header["count"], len(columns))
+    patches = np.fromfile(folder / "eyes.u8", np.uint8).reshape(header["eyes"])
+    if patches.shape[1:] != (2, WIDE_H, WIDE_W):
+        raise ValueError(f"{folder}: eyes are {patches.shape}, expected (n, 2, {WIDE_H}, {WIDE_W})")
+
+    def take(*names: str) -> np.ndarray:
+        return np.stack([table[:, columns[name]] for name in names], -1)
+
+    points = take(*(f"lm{k}_{axis}" for k in range(POINTS) for axis in "xy")).reshape(-1, POINTS, 2)
+    widths = take("right_crop_w", "left_crop_w")
+    roll, eyes = np.empty(len(table), np.float32), np.empty((len(table), 2, 4), np.float32)
+    posed = np.empty((len(table), 2), np.float32)
+    for k, face in enumerate(points.astype(np.float64)):
+        crop = eye_crops(face)[0]
+        if abs(crop.width * WIDE_SCALE / widths[k, 0] - 1) > 0.01:
+            raise ValueError(f"{folder}: view {k} is cut {widths[k, 0]:.1f} px wide, not {WIDE_SCALE} patches")
+        posed[k] = head_angles(face)
+        roll[k] = np.arctan2(crop.u[1], crop.u[0])
+        cos, sin = np.cos(roll[k]), np.sin(roll[k])
+        upright = (face - face[0]) @ np.array([[cos, -sin], [sin, cos]])
+        eyes[k] = eye_truth(upright)
+        # back to the upright patch: turn the iris around the patch's middle
+        offset = (eyes[k, :, :2] - 0.5) * [1, 0.75]
+        turned = offset @ np.array([[cos, sin], [-sin, cos]])
+        eyes[k, :, :2] = 0.5 + turned / [1, 0.75]
+    eyes[..., 3] = take("right_openness", "left_openness")
+    return Renders(
+        patches,
+        roll,
+        eyes,
+        take("head_normalised_yaw", "head_normalised_pitch"),
+        posed,
+        take("gaze_normalised_yaw", "gaze_normalised_pitch"),
+        take("right_visible", "left_visible"),
+    )
+
+
+def main() -> None:
+    """Render all splits and draw a page of each."""
+    from gaze_models.eyes_prepare import draw_sample
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--smoke", action="store_true")
+    arguments = parser.parse_args()
+    config = tomllib.loads(arguments.config.read_text())
+    for split in SPLITS:
+        folder = Path(config["prepare"]["folder"]) / f"renders-{split}"
+        count = 64 if arguments.smoke else config["render"]["count"][split]
+        render_split(folder, count, config["render"]["seed"][split])
+        renders = read_renders(folder)
+        page = [draw_sample(renders.patches[k], renders.eyes[k], renders.gaze[k]) for k in range(min(48, count))]
+        cv2.imwrite(str(folder / "renders.png"), tile(page, 4))
+        print(f"{split}: {count} views, gaze SD {np.rad2deg(renders.gaze.std(0)).round(1)} degrees")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,17 +1,22 @@
 """Signs, mirrors and shapes of the eye network's training: what would go wrong in silence."""
 
+import dataclasses
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from gaze_models.data import Crop
+from gaze_models.data import Crop, eye_crops, face_axes
 from gaze_models.eyes import angular_error, balance
 from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_truth, turn_angles
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
-from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth
-from gaze_models.head_pose import RIGID, HeadShape
+from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth, widen
+from gaze_models.head_pose import HEAD_MM, RIGID, head_angles
+from gaze_models.render import read_renders
 from gaze_models.teacher import eye_squares
 
 
@@ -127,19 +132,18 @@ def test_at_least_one_eye_stays_visible_and_present() -> None:
     assert faults.min() >= 0 and faults.max() <= 1
 
 
-def test_head_angles_of_a_turned_shape_come_back() -> None:
-    shape = np.zeros((49, 3))
-    shape[RIGID] = np.random.default_rng(0).normal(0, 1, (len(RIGID), 3))
-    # a plausible face: only its corners of eyes and mouth decide the frame
-    shape[[0, 8, 16, 24]] = [[-0.7, 0, 0], [-0.3, 0, -0.1], [0.7, 0, 0], [0.3, 0, -0.1]]
-    shape[[43, 44]] = [[-0.4, 1, -0.1], [0.4, 1, -0.1]]
-    shape[42] = [0, 0.6, -0.7]
-    yaw = 0.3
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    # facing -z and turned to +x
-    turned = shape @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-    found = HeadShape(shape[RIGID]).angles(turned[:, :2] * 100 + 300)
-    assert found == pytest.approx([yaw, 0.0], abs=1e-6)
+@pytest.mark.parametrize(("yaw", "pitch"), [(0.3, 0.0), (0.0, 0.25), (-0.4, -0.2)])
+def test_head_angles_of_the_turned_generic_head_come_back(yaw: float, pitch: float) -> None:
+    look = np.array([np.cos(pitch) * np.sin(yaw), -np.sin(pitch), -np.cos(pitch) * np.cos(yaw)])
+    z = -look
+    x = np.array([z[2], 0.0, -z[0]]) / np.hypot(z[0], z[2])
+    turned = HEAD_MM @ np.stack([x, np.cross(z, x), z])
+    points = np.zeros((49, 2))
+    points[RIGID] = turned[:, :2] + 300
+    _, _, u, _ = face_axes(points)
+    roll = np.array([np.arctan2(u[1], u[0])])
+    expected = turn_angles(np.array([[yaw, pitch]]), roll)[0]
+    assert head_angles(points) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_teachers_eye_squares_come_in_picture_order() -> None:
@@ -177,3 +181,33 @@ def test_rare_gaze_directions_are_drawn_more_often() -> None:
 def test_crop_units_are_shared_with_the_contract() -> None:
     crop = Crop(np.array([10.0, 10.0]), np.array([1.0, 0.0]), 64.0, PATCH_W, PATCH_H)
     assert crop.points_from_source(np.array([10.0, 10.0])) == pytest.approx([0.5, 0.5])
+
+
+def test_renders_that_lie_turned_in_the_frame_are_read_upright(tmp_path: Path) -> None:
+    roll, count = 0.2, 2
+    points = face_points((5.0, 3.0))
+    cos, sin = np.cos(roll), np.sin(roll)
+    turned = (points - 200) @ np.array([[cos, sin], [-sin, cos]]) + 200
+    picture = picture_with_irises(turned)
+    crops = [dataclasses.replace(widen(crop), u=np.array([1.0, 0.0])) for crop in eye_crops(turned)]
+    patches = np.stack([np.round(crop.sample(picture)).astype(np.uint8) for crop in crops])
+    values = {f"lm{k}_{axis}": turned[k, i] for k in range(49) for i, axis in enumerate("xy")}
+    for k, side in enumerate(("right", "left")):
+        values |= {f"{side}_openness": 0.5, f"{side}_visible": 1.0, f"{side}_crop_w": crops[k].width}
+    for name in ("head_normalised", "gaze_normalised"):
+        values |= {f"{name}_yaw": 0.1, f"{name}_pitch": 0.2}
+    np.stack([patches] * count).tofile(tmp_path / "eyes.u8")
+    np.tile(np.array(list(values.values()), "<f4"), count).tofile(tmp_path / "truth.f32")
+    header = {"count": count, "eyes": [count, 2, 64, 96], "columns": list(values)}
+    (tmp_path / "truth.json").write_text(json.dumps(header))
+    renders = read_renders(tmp_path)
+    assert renders.roll == pytest.approx([roll, roll], abs=1e-6)
+    assert renders.gaze[0] == pytest.approx([0.1, 0.2])
+    for eye in range(2):
+        place = float(renders.roll[0]), 1.0, np.zeros(2), eye == 1
+        upright = cut_patch(renders.patches[0, eye], *place)
+        moved = move_truth(renders.eyes[0, eye], *place)
+        assert dark_centre(upright) == pytest.approx(moved[:2], abs=0.012)
+        expected = eye_truth(points)[eye]
+        x = 1 - expected[0] if eye else expected[0]
+        assert moved[:3] == pytest.approx([x, expected[1], expected[2]], abs=1e-3)
