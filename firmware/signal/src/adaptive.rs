@@ -54,6 +54,10 @@ settings! {
         pub decision_margin: f32,
         /// And at the latest this long after the new fixation began, ms; 50 to 300. Default 300.
         pub longest_delay_ms: u32,
+        /// Neighbours whose places are no further apart than this are one fixation, deg; 0 to 10.
+        /// Default 1.0; Tobii I-VT merges up to 0.5, and for trackers with more noise up to 3. It
+        /// also is the smallest saccade that can be reported.
+        pub merge_distance_deg: f32,
         /// A longer way from one fixation to the next is no saccade, ms; 20 to 1000. Default 200:
         /// the largest saccades take 100 ms (Carpenter 1988), and up to two frames at 30 Hz are
         /// lost at the ends.
@@ -70,6 +74,7 @@ impl Default for AdaptiveSettings {
             fixation_cost: 16.0,
             decision_margin: 10.0,
             longest_delay_ms: 300,
+            merge_distance_deg: 1.0,
             longest_saccade_ms: 200,
         }
     }
@@ -87,6 +92,8 @@ impl AdaptiveSettings {
         problems.range("adaptive.fixation_cost", self.fixation_cost, 4.0, 200.0);
         problems.range("adaptive.decision_margin", self.decision_margin, 0.0, 100.0);
         problems.range_ms("adaptive.longest_delay_ms", self.longest_delay_ms, 50, 300);
+        let merge = self.merge_distance_deg;
+        problems.range("adaptive.merge_distance_deg", merge, 0.0, 10.0);
         problems.range_ms(
             "adaptive.longest_saccade_ms",
             self.longest_saccade_ms,
@@ -155,6 +162,21 @@ impl Hypothesis {
         match self.ended.get(1) {
             Some(ended) => (&ended.sums, ended.place_rad),
             None => (&self.sums, self.place_rad),
+        }
+    }
+
+    /// Takes `earlier` for the beginning of the oldest fixation left.
+    fn continue_from(&mut self, earlier: &Ended) {
+        let mut sums = earlier.sums;
+        match self.ended.first_mut() {
+            Some(oldest) => {
+                sums.absorb(&oldest.sums);
+                oldest.sums = sums;
+            }
+            None => {
+                sums.absorb(&self.sums);
+                self.sums = sums;
+            }
         }
     }
 
@@ -419,29 +441,37 @@ impl Adaptive {
     }
 
     /// Reports the oldest fixation that has ended under hypothesis `best`, and the saccade after it,
-    /// and drops all hypotheses that see it differently.
+    /// or joins it with the next one; and drops all hypotheses that see it differently.
     fn decide(&mut self, best: usize, out: &mut EventBuf) {
         let hypothesis = &self.hypotheses[best];
         let Some(oldest) = hypothesis.ended.first() else {
             return;
         };
+        let oldest = *oldest;
         let claim = hypothesis.oldest_claim();
         let (next, next_place_rad) = hypothesis.second();
-        out.push(GazeEvent::Fixation(oldest.sums.to_fixation()));
-        if !oldest.blinked && next.first.since(oldest.sums.last) <= self.longest_saccade {
-            out.push(GazeEvent::Saccade(Saccade {
-                onset: oldest.sums.last,
-                offset: next.first,
-                amplitude_rad: angle_between_rad(oldest.place_rad, next_place_rad),
-                peak_velocity_rad_s: oldest.peak_rad_s,
-                landing: next.por(),
-            }));
+        let amplitude_rad = angle_between_rad(oldest.place_rad, next_place_rad);
+        let is_one = amplitude_rad <= self.settings.merge_distance_deg.to_radians();
+        if !is_one {
+            out.push(GazeEvent::Fixation(oldest.sums.to_fixation()));
+            if !oldest.blinked && next.first.since(oldest.sums.last) <= self.longest_saccade {
+                out.push(GazeEvent::Saccade(Saccade {
+                    onset: oldest.sums.last,
+                    offset: next.first,
+                    amplitude_rad,
+                    peak_velocity_rad_s: oldest.peak_rad_s,
+                    landing: next.por(),
+                }));
+            }
         }
         self.idle_cost = None;
         self.hypotheses
             .retain(|other| other.oldest_claim() == claim);
         for hypothesis in &mut self.hypotheses {
             hypothesis.ended.remove(0);
+            if is_one {
+                hypothesis.continue_from(&oldest);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Tells blinks from data gaps, and both from a moment of doubt that changes nothing.
 //!
-//! Samples without usable gaze make a *run*, which ends once usable gaze has been back for a
-//! moment, so that one stray frame in a blink does not make it two. What the run was:
+//! Samples without usable gaze make a *run*. Two runs with closed eyes that make one blink together
+//! are one, so that a stray frame in a blink does not make it two. What a run was:
 //!
 //! - a **blink**: eyes seen closed, for no longer than the longest blink, the whole run no shorter
 //!   than the shortest. Unsure samples at its edges (the lids on their way) belong to the run.
@@ -12,6 +12,7 @@
 
 use gaze_protocol::{Blink, DataGap, GazeEvent, GazeSample, Span, Timestamp, Validity};
 
+use crate::event_buf::EventBuf;
 use crate::settings::{SettingProblems, settings};
 
 settings! {
@@ -23,8 +24,8 @@ settings! {
         /// Longest blink, ms; 100 to 2000. Default 500; longer closures are sleepiness or intent
         /// (Caffier et al. 2003) and become gaps.
         pub longest_blink_ms: u32,
-        /// The eyes must stay open for this long before a blink or gap is over, ms; 0 to 500.
-        /// Default 75: two frames of a 30 Hz camera. It is also the delay of the report.
+        /// The eyes must stay open for this long before a blink is over, ms; 0 to 500. Default 75:
+        /// two frames of a 30 Hz camera. It is also the delay of the report.
         pub reopen_ms: u32,
         /// Holes up to this long change nothing, ms; 0 to 500. Default 75, the gap fill of the
         /// Tobii I-VT filter (Olsen 2012).
@@ -122,7 +123,7 @@ struct Run {
     first_closed: Option<Timestamp>,
     /// First sample with open eyes after the last closed one.
     reopened: Option<Timestamp>,
-    /// First usable sample since; the run is over when this lasts.
+    /// First usable sample after it.
     usable_since: Option<Timestamp>,
     no_face_us: u64,
     camera_was_away: bool,
@@ -153,18 +154,23 @@ impl Run {
         }
         if presence == Presence::Usable {
             self.usable_since.get_or_insert(at);
-        } else {
-            self.usable_since = None;
         }
     }
 }
+
+/// Most blinks and gaps that one sample can complete: two runs that were no blink together, and
+/// one before a hole.
+const MOST_COMPLETED: usize = 3;
 
 /// Follows the samples' validity; see the module's text.
 #[derive(Clone, Debug)]
 pub(crate) struct Continuity {
     settings: BlinkSettings,
     run: Option<Run>,
+    /// A run with closed eyes that is over, unless the eyes close again at once.
+    before: Option<Run>,
     last: Option<(Timestamp, Presence)>,
+    completed: heapless::Vec<GazeEvent, MOST_COMPLETED>,
 }
 
 impl Continuity {
@@ -173,18 +179,20 @@ impl Continuity {
         Continuity {
             settings,
             run: None,
+            before: None,
             last: None,
+            completed: heapless::Vec::new(),
         }
     }
 
-    /// How the sample at `at` links to those before it, and the blink or gap that is now over.
-    pub fn step(&mut self, at: Timestamp, presence: Presence) -> (Link, Option<GazeEvent>) {
+    /// How the sample at `at` links to those before it; [`Self::report`] has what is over.
+    pub fn step(&mut self, at: Timestamp, presence: Presence) -> Link {
         let mut link = Link::Continuous;
-        let mut completed = None;
-        if let Some((last_at, last_presence)) = self.last {
+        if let Some((last_at, last_presence)) = self.last.replace((at, presence)) {
             let elapsed = at.since(last_at);
             if elapsed > ms(self.settings.longest_frame_interval_ms) {
-                completed = self.end_run_if_usable();
+                self.end_run_if_usable();
+                self.complete_before();
                 let run = self.run.get_or_insert(Run::new(last_at));
                 run.camera_was_away = true;
                 link = Link::Broken;
@@ -195,40 +203,62 @@ impl Continuity {
                 run.no_face_us += elapsed.as_us();
             }
         }
-        self.last = Some((at, presence));
-        if presence != Presence::Usable {
-            let run = self.run.get_or_insert(Run::new(at));
-            run.note(at, presence);
-            let run = *run;
-            if !self.may_be_bridged(&run, at) {
-                link = Link::Broken;
-            }
-        } else if let Some(run) = &mut self.run {
-            let was_missing = run.usable_since.is_none();
-            run.note(at, presence);
-            let run = *run;
-            if was_missing && link != Link::Broken {
-                link = self.link_after(&run, at);
-            }
-            let usable_for = at.since(run.usable_since.unwrap_or(at));
-            if usable_for >= ms(self.settings.reopen_ms) {
-                completed = completed.or(self.end_run_if_usable());
-            }
+        if presence == Presence::Usable {
+            self.use_sample(at, link)
+        } else {
+            self.miss_sample(at, presence, link)
         }
-        (link, completed)
     }
 
-    /// The blink or gap that the end of the stream completes.
-    pub fn finish(&mut self) -> Option<GazeEvent> {
-        let (end, _) = self.last.take()?;
-        let run = self.run.as_mut()?;
-        if run.usable_since.is_none() {
-            run.usable_since = Some(end);
-            if run.first_closed.is_some() {
-                run.reopened.get_or_insert(end);
-            }
+    /// Moves the blinks and gaps that are over to `out`.
+    pub fn report(&mut self, out: &mut EventBuf) {
+        for event in &self.completed {
+            out.push(event.clone());
         }
-        self.end_run_if_usable()
+        self.completed.clear();
+    }
+
+    /// Ends the stream; [`Self::report`] has what that completes.
+    pub fn finish(&mut self) {
+        if let (Some(run), Some((end, _))) = (&mut self.run, self.last)
+            && run.usable_since.is_none()
+        {
+            run.note(end, Presence::Usable);
+        }
+        self.end_run_if_usable();
+        self.complete_before();
+        self.last = None;
+    }
+
+    fn miss_sample(&mut self, at: Timestamp, presence: Presence, link: Link) -> Link {
+        self.end_run_if_usable();
+        let run = self.run.get_or_insert(Run::new(at));
+        run.note(at, presence);
+        let run = *run;
+        if self.may_be_bridged(&run, at) {
+            link
+        } else {
+            Link::Broken
+        }
+    }
+
+    fn use_sample(&mut self, at: Timestamp, link: Link) -> Link {
+        let Some(run) = &mut self.run else {
+            return link;
+        };
+        let was_missing = run.usable_since.is_none();
+        run.note(at, Presence::Usable);
+        let run = *run;
+        let usable_for = at.since(run.usable_since.unwrap_or(at));
+        if usable_for >= ms(self.settings.reopen_ms) {
+            self.end_run_if_usable();
+            self.complete_before();
+        }
+        if was_missing && link != Link::Broken {
+            self.link_after(&run, at)
+        } else {
+            link
+        }
     }
 
     /// Whether a fixation may still go on after this run, seen from within it.
@@ -268,25 +298,59 @@ impl Continuity {
         run.camera_was_away || Span(run.no_face_us) > ms(self.settings.gap_fill_ms)
     }
 
-    fn end_run_if_usable(&mut self) -> Option<GazeEvent> {
-        let run = self.run.take_if(|run| run.usable_since.is_some())?;
-        let settings = &self.settings;
-        let offset = run.usable_since?;
-        let length = offset.since(run.start);
-        if let (Some(closed), Some(reopened)) = (run.first_closed, run.reopened)
-            && !self.is_away(&run)
-            && reopened.since(closed) <= ms(settings.longest_blink_ms)
-            && length >= ms(settings.shortest_blink_ms)
-        {
-            return Some(GazeEvent::Blink(Blink {
-                onset: closed,
-                offset: reopened,
-            }));
+    /// Ends a run that usable gaze has followed. One with closed eyes waits in `before`, joined with
+    /// the one that waits there already if they make one blink.
+    fn end_run_if_usable(&mut self) {
+        let Some(run) = self.run.take_if(|run| run.usable_since.is_some()) else {
+            return;
+        };
+        if let Some(before) = self.before {
+            let joined = Run {
+                reopened: run.reopened,
+                usable_since: run.usable_since,
+                no_face_us: before.no_face_us.saturating_add(run.no_face_us),
+                camera_was_away: before.camera_was_away || run.camera_was_away,
+                ..before
+            };
+            if run.first_closed.is_some() && self.blink(&joined).is_some() {
+                self.before = Some(joined);
+                return;
+            }
+            self.complete_before();
         }
-        (length > ms(settings.gap_fill_ms)).then_some(GazeEvent::Gap(DataGap {
+        self.before = Some(run);
+        if run.first_closed.is_none() {
+            self.complete_before();
+        }
+    }
+
+    fn complete_before(&mut self) {
+        let Some(run) = self.before.take() else {
+            return;
+        };
+        let blink = self.blink(&run).map(GazeEvent::Blink);
+        if let Some(event) = blink.or(self.gap(&run).map(GazeEvent::Gap)) {
+            let has_room = self.completed.push(event);
+            debug_assert!(has_room.is_ok(), "MOST_COMPLETED is too small");
+        }
+    }
+
+    fn blink(&self, run: &Run) -> Option<Blink> {
+        let settings = &self.settings;
+        let (onset, offset) = (run.first_closed?, run.reopened?);
+        let is_blink = !self.is_away(run)
+            && offset.since(onset) <= ms(settings.longest_blink_ms)
+            && run.usable_since?.since(run.start) >= ms(settings.shortest_blink_ms);
+        is_blink.then_some(Blink { onset, offset })
+    }
+
+    fn gap(&self, run: &Run) -> Option<DataGap> {
+        let offset = run.usable_since?;
+        let is_gap = offset.since(run.start) > ms(self.settings.gap_fill_ms);
+        is_gap.then_some(DataGap {
             onset: run.start,
             offset,
-        }))
+        })
     }
 }
 

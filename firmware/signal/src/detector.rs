@@ -120,7 +120,6 @@ pub struct EventDetector {
     continuity: Continuity,
     fixations: FixationDetector,
     last_at: Option<Timestamp>,
-    settings: EventSettings,
 }
 
 impl EventDetector {
@@ -146,7 +145,6 @@ impl EventDetector {
                 Detector::Idt => FixationDetector::Idt(Idt::new(settings.idt, noise)),
             },
             last_at: None,
-            settings,
         })
     }
 
@@ -165,13 +163,11 @@ impl EventDetector {
         }
         self.last_at = Some(at);
         let presence = Presence::of(sample);
-        let (link, completed) = self.continuity.step(at, presence);
+        let link = self.continuity.step(at, presence);
         if link == Link::Broken {
             self.flush(out);
         }
-        if let Some(event) = completed {
-            out.push(event);
-        }
+        self.continuity.report(out);
         if presence == Presence::Usable
             && let Some(gaze) = sample.line_of_gaze
         {
@@ -193,10 +189,8 @@ impl EventDetector {
     /// Ends the stream: what is open is completed. The next sample starts a new stream.
     pub fn finish(&mut self, out: &mut EventBuf) {
         self.flush(out);
-        if let Some(event) = self.continuity.finish() {
-            out.push(event);
-        }
-        self.continuity = Continuity::new(self.settings.blink);
+        self.continuity.finish();
+        self.continuity.report(out);
         self.last_at = None;
     }
 

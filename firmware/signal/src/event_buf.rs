@@ -6,10 +6,9 @@ use gaze_protocol::GazeEvent;
 /// [`Objects`](crate::Objects) together.
 ///
 /// It cannot overflow as long as it is emptied between steps. The most that one detector step
-/// can complete is nine: a hole in the stream ends everything that was open, which is at most four
-/// fixations with the three saccades between them, plus one blink or gap before the hole and, when
-/// the time restarts, one more. A step of `Objects` leaves one object and enters another: two.
-/// Most steps complete none.
+/// can complete is ten: a hole in the stream ends everything that was open, which is at most four
+/// fixations with the three saccades between them, and three blinks or gaps. A step of `Objects`
+/// leaves one object and enters another: two. Most steps complete none.
 pub const EVENT_BUF_CAPACITY: usize = 16;
 
 /// Completed events, in the order in which they were decided.

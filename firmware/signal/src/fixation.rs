@@ -118,3 +118,40 @@ pub(crate) fn angle_between_rad(from: [f32; 2], to: [f32; 2]) -> f32 {
     let angles = |[yaw_rad, pitch_rad]: [f32; 2]| GazeAngles { yaw_rad, pitch_rad };
     angles(from).angle_to(angles(to))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(us: u64, yaw_rad: f32, por: Option<PointOfRegard>) -> SampleSums {
+        let pitch_rad = 0.5 * yaw_rad;
+        SampleSums::new(&UsableSample {
+            at: Timestamp(us),
+            gaze: GazeAngles { yaw_rad, pitch_rad },
+            por,
+        })
+    }
+
+    #[test]
+    fn sums_have_the_mean_and_the_extent_of_their_samples() {
+        let point = |x_mm| PointOfRegard { x_mm, y_mm: 1.0 };
+        let mut all = sums(10, 0.1, Some(point(4.0)));
+        all.absorb(&sums(20, 0.3, None));
+        let mut pair = sums(30, 0.2, Some(point(7.0)));
+        pair.absorb(&sums(40, 0.6, Some(point(10.0))));
+        assert!((all.dispersion_with_rad(&pair) - 0.75).abs() < 1e-6);
+        all.absorb(&pair);
+        let fixation = all.to_fixation();
+        assert_eq!(
+            (fixation.onset, fixation.offset),
+            (Timestamp(10), Timestamp(40))
+        );
+        assert!((fixation.centroid_rad[0] - 0.3).abs() < 1e-6);
+        assert!((fixation.centroid_rad[1] - 0.15).abs() < 1e-6);
+        // (0.6 − 0.1) + (0.3 − 0.05).
+        assert!((fixation.dispersion_rad - 0.75).abs() < 1e-6);
+        let por = fixation.por.expect("three samples have one");
+        assert!((por.x_mm - 7.0).abs() < 1e-5);
+        assert_eq!(all.middle(), Timestamp(25));
+    }
+}

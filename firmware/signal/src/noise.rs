@@ -123,3 +123,60 @@ fn squared_step(from_rad: [f32; 2], to_rad: [f32; 2]) -> f32 {
     let dy = to_rad[1] - from_rad[1];
     dx * dx + dy * dy
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise() -> Noise {
+        Noise::new(0.01, 0.001, 0.1)
+    }
+
+    /// Steps whose squared lengths have the quantiles of white noise with this deviation, and every
+    /// twelfth a jump besides.
+    fn walk(noise: &mut Noise, sigma_rad: f32, jump_rad: f32) {
+        for i in 0..480u16 {
+            // The quantile function of a χ² variable with two degrees of freedom is −2 ln (1 − p).
+            // The gaze goes there and back, so three samples are as far as one.
+            let p = f32::from((i / 2 * 37) % 100) / 100.0 + 0.005;
+            let length = libm::sqrtf(-4.0 * sigma_rad * sigma_rad * libm::logf(1.0 - p));
+            let place = f32::from(i / 12 % 2) * jump_rad;
+            noise.step([place + if i % 2 == 0 { 0.0 } else { length }, 0.0]);
+        }
+    }
+
+    #[test]
+    fn the_first_guess_holds_until_there_is_something_to_see() {
+        assert!((noise().sigma_rad() - 0.01).abs() < 1e-6);
+        assert!((Noise::new(1.0, 0.001, 0.1).sigma_rad() - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn white_noise_is_found() {
+        let mut noise = noise();
+        walk(&mut noise, 0.02, 0.0);
+        assert!(
+            (noise.sigma_rad() / 0.02 - 1.0).abs() < 0.05,
+            "{}",
+            noise.sigma_rad()
+        );
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_has_the_smallest_noise() {
+        let mut noise = noise();
+        for _ in 0..400 {
+            noise.step([0.3, -0.2]);
+        }
+        assert!((noise.sigma_rad() - 0.001).abs() < 1e-7);
+    }
+
+    #[test]
+    fn saccades_hardly_count() {
+        let mut noise = noise();
+        walk(&mut noise, 0.02, 0.5);
+        // A twelfth of the steps are long, so the median is that of the 55th of 100 others.
+        let ratio = noise.sigma_rad() / 0.02;
+        assert!((ratio - 1.07).abs() < 0.06, "{ratio}");
+    }
+}

@@ -160,3 +160,71 @@ fn between(old: f32, new: f32, share: f32) -> f32 {
         .min(old.max(new))
         .clamp(f32::MIN, f32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1 / (2π) s: at a cutoff of 1 Hz the new value weighs a half.
+    const HALF_STEP_US: u64 = 159_155;
+
+    fn filter(beta_hz_per_mm_s: f32) -> OneEuro {
+        let settings = OneEuroSettings {
+            min_cutoff_hz: 1.0,
+            beta_hz_per_mm_s,
+            speed_cutoff_hz: 1.0,
+            reset_after_ms: 200,
+        };
+        OneEuro::new(settings).expect("in range")
+    }
+
+    fn step(filter: &mut OneEuro, us: u64, x_mm: f32) -> f32 {
+        let point = PointOfRegard { x_mm, y_mm: 0.0 };
+        let smooth = filter.step(Timestamp(us), point).expect("x is finite");
+        smooth.x_mm
+    }
+
+    #[test]
+    fn without_beta_it_is_a_low_pass_of_the_smallest_cutoff() {
+        let mut filter = filter(0.0);
+        assert!((step(&mut filter, 0, 0.0)).abs() < 1e-6);
+        assert!((step(&mut filter, HALF_STEP_US, 8.0) - 4.0).abs() < 1e-4);
+        assert!((step(&mut filter, 2 * HALF_STEP_US, 8.0) - 6.0).abs() < 1e-4);
+    }
+
+    #[test]
+    fn speed_raises_the_cutoff() {
+        // 8 mm in 0.159 s are 50.3 mm/s, half of which passes the speed filter; with a beta of
+        // 3/25.13 the cutoff is 1 + 3 = 4 Hz, the weight 4/5.
+        let mut filter = filter(3.0 / 25.132_74);
+        step(&mut filter, 0, 0.0);
+        assert!((step(&mut filter, HALF_STEP_US, 8.0) - 6.4).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_hole_starts_afresh_and_a_repeat_changes_nothing() {
+        let mut filter = filter(0.0);
+        step(&mut filter, 0, 0.0);
+        assert!(step(&mut filter, 0, 100.0).abs() < 1e-6);
+        assert!((step(&mut filter, 200_001, 100.0) - 100.0).abs() < 1e-6);
+        assert!((step(&mut filter, 0, 7.0) - 7.0).abs() < 1e-6, "far back");
+        filter.reset();
+        assert!((step(&mut filter, 1, 50.0) - 50.0).abs() < 1e-6);
+        let not_finite = PointOfRegard {
+            x_mm: f32::NAN,
+            y_mm: 0.0,
+        };
+        assert_eq!(filter.step(Timestamp(2), not_finite), None);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        let settings = OneEuroSettings {
+            min_cutoff_hz: 0.0,
+            ..OneEuroSettings::default()
+        };
+        let problem = OneEuro::new(settings).expect_err("0 Hz lets nothing through");
+        let text = std::format!("{problem}");
+        assert_eq!(text, "one_euro.min_cutoff_hz = 0 is outside 0.05 to 30");
+    }
+}
