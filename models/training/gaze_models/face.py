@@ -306,7 +306,7 @@ class SceneSamples(Dataset):
     ) -> None:
         self.pictures, self.backgrounds = pictures, backgrounds
         self.seed, self.first, self.count = seed, first, count
-        weights = np.array([{"helen": 3.0, "net7876": 0.4, "renders": 0.15}.get(p.set_name, 1.0) for p in pictures])
+        weights = np.array([{"helen": 3.0, "net7876": 0.4, "renders": 0.3}.get(p.set_name, 1.0) for p in pictures])
         self.cumulative = np.cumsum(weights / weights.sum())
 
     def __len__(self) -> int:

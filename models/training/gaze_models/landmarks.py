@@ -106,7 +106,7 @@ def jittered(crop: Crop, rng: np.random.Generator, shift: float, scale: float, r
     )
 
 
-SET_WEIGHTS = {"helen": 3.0, "ytfaces": 1.5, "lfw": 1.0, "net7876": 0.5, "caltech": 1.0, "renders": 0.2}
+SET_WEIGHTS = {"helen": 3.0, "ytfaces": 1.5, "lfw": 1.0, "net7876": 0.5, "caltech": 1.0, "renders": 0.5}
 """How often a face of each set is drawn, relative to one of LFW."""
 
 
