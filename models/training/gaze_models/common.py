@@ -367,3 +367,27 @@ def bootstrap_interval(
     ]
     low, high = np.percentile(found, [2.5, 97.5])
     return float(function(values)), float(low), float(high)
+
+
+FIGURES_BEGIN, FIGURES_END = "<!-- figures: written by gaze_models.evaluate -->", "<!-- end of figures -->"
+
+
+def write_card_figures(models: Path, name: str, markdown: str) -> None:
+    """Replace what stands between the two figure marks of a model card; a card without them is left alone."""
+    path = models / "cards" / f"{name}.md"
+    if not path.exists():
+        return
+    text = path.read_text()
+    if FIGURES_BEGIN not in text:
+        return
+    before, rest = text.split(FIGURES_BEGIN, 1)
+    _, after = rest.split(FIGURES_END, 1)
+    sha = hashlib.sha256((models / "onnx" / f"{name}.onnx").read_bytes()).hexdigest()
+    body = f"{FIGURES_BEGIN}\n\nsha256 `{sha}`\n\n{markdown.strip()}\n\n{FIGURES_END}"
+    path.write_text(before + body + after)
+
+
+def interval_text(value: tuple[float, float, float], scale: float = 1.0, digits: int = 2) -> str:
+    """Return ``value (low to high)``."""
+    middle, low, high = (f"{scale * v:.{digits}f}" for v in value)
+    return f"{middle} ({low} to {high})"

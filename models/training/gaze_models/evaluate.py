@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gaze_models.common import load_task, seed_everything, stage_arguments
+from gaze_models.common import load_task, seed_everything, stage_arguments, write_card_figures
 
 
 def main() -> None:
@@ -16,6 +16,8 @@ def main() -> None:
     figures = task.evaluate(file, arguments.out, arguments.smoke)
     (arguments.out / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
+    if hasattr(task, "card_figures") and not arguments.smoke:
+        write_card_figures(arguments.models, task.contract.name, task.card_figures(figures))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset
 
 from gaze_models.augment import cover, draw_glasses, webcam
-from gaze_models.common import GOLDEN_CASES, ModelContract, bootstrap_interval, onnx_session, smooth_noise
+from gaze_models.common import (
+    GOLDEN_CASES,
+    ModelContract,
+    bootstrap_interval,
+    interval_text,
+    onnx_session,
+    smooth_noise,
+)
 from gaze_models.data import (
     Face,
     Picture,
@@ -530,6 +537,24 @@ class FaceTask:
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
         """Measure on test people, as they are and at webcam sizes, and on pictures without a face."""
         return evaluate(onnx_file, self.data, out, self.contract.thresholds["score"], smoke)
+
+    def card_figures(self, figures: dict[str, Any]) -> str:
+        """Return the evaluation as the tables of the model card."""
+        lines = [
+            "| test people, pictures as they are | n | recall % (95 % by person) | five points, % of eye distance |"
+        ]
+        lines.append("|---|---|---|---|")
+        for name, row in figures["as_they_are"].items():
+            off = 100 * row["five_points_by_eye_distance"]
+            lines.append(f"| {name} | {row['n']} | {interval_text(row['recall'], 100, 1)} | {off:.1f} |")
+        lines += ["", "| face width in a 640x480 picture, px | n | recall % (95 % by person) |", "|---|---|---|"]
+        for width, row in figures["face_width_in_640x480"].items():
+            lines.append(f"| {width} | {row['n']} | {interval_text(row['recall'], 100, 1)} |")
+        none = figures["pictures_without_a_face"]
+        lines += ["", f"| threshold | of {none['n']} test pictures without a face, fired on |", "|---|---|"]
+        lines += [f"| {level} | {count} |" for level, count in none["fired_at"].items()]
+        lines += ["", f"ONNX Runtime, one thread: {figures['ort_ms_one_thread']:.2f} ms."]
+        return "\n".join(lines)
 
 
 def draw_found(image: np.ndarray, found: np.ndarray, boxes: list[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,14 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import DataLoader, Dataset
 
 from gaze_models.augment import close_eyes, cover, draw_glasses, webcam
-from gaze_models.common import GOLDEN_CASES, ModelContract, bootstrap_interval, onnx_session, smooth_noise
+from gaze_models.common import (
+    GOLDEN_CASES,
+    ModelContract,
+    bootstrap_interval,
+    interval_text,
+    onnx_session,
+    smooth_noise,
+)
 from gaze_models.data import (
     FACE_CROP,
     POINTS,
@@ -310,6 +317,32 @@ class LandmarkTask:
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
         """Measure on test people: crops as a running tracker or the finder would give them."""
         return evaluate(onnx_file, self.data, out, smoke)
+
+    def card_figures(self, figures: dict[str, Any]) -> str:
+        """Return the evaluation as the tables of the model card."""
+        lines = [
+            "| set | faces | all points, mean | eye corners, mean | worse iris, median | worse iris ≤ 5 % / ≤ 10 % "
+            "| opening error, mean |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, row in figures.items():
+            if not isinstance(row, dict) or "points_mean" not in row:
+                continue
+            texts = [interval_text(row[k], 100) for k in ("points_mean", "eye_corners_mean", "worse_iris_median")]
+            within = [100 * row[f"worse_iris_within_{k}_percent"] for k in (5, 10)]
+            opened = interval_text(row["openness_mean"], 1)
+            lines.append(
+                f"| {name} | {row['n']} | {' | '.join(texts)} | {within[0]:.1f} % / {within[1]:.1f} % | {opened} |"
+            )
+        seen = figures["presence"]
+        lines += [
+            "",
+            f"Presence above 0.5: {100 * seen['faces_said_present']:.1f} % of {seen['faces']} face crops, "
+            f"{100 * seen['backgrounds_said_present']:.1f} % of {seen['backgrounds']} crops without one.",
+            "",
+            f"ONNX Runtime, one thread: {figures['ort_ms_one_thread']:.2f} ms.",
+        ]
+        return "\n".join(lines)
 
 
 def draw_cartoon(pixels: np.ndarray, centre: tuple[float, float], radius: float, rng: np.random.Generator) -> None:
