@@ -271,3 +271,43 @@ pub(super) fn timespec(duration: Duration) -> Timespec {
         tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> ChildStream<LastLine> {
+        let timeout = Duration::from_secs(60);
+        let lines = LastLine::default();
+        ChildStream::start("/bin/sh", ["-c", script], lines, StopFlag::new(), timeout)
+            .expect("a shell is everywhere")
+    }
+
+    #[test]
+    fn dropping_it_kills_and_reaps_the_child() {
+        let mut stream = shell("echo up; exec sleep 600");
+        let mut up = [0; 3];
+        stream.read_exact(&mut up).expect("the child says so");
+        let process = format!("/proc/{}", stream.child.id());
+        let process = std::path::Path::new(&process);
+        let was_there = process.exists();
+        drop(stream);
+        // Without /proc there is nothing to see.
+        assert!(was_there || cfg!(not(target_os = "linux")));
+        assert!(!process.exists());
+    }
+
+    #[test]
+    fn lines_are_put_together_and_over_long_ones_cut() {
+        let mut stream = shell("exit 0");
+        stream.take_lines(b"one\ntw");
+        assert_eq!(stream.lines().last_words(), "one");
+        stream.take_lines(b"o\r\n");
+        assert_eq!(stream.lines().last_words(), "two");
+        for _ in 0..100 {
+            stream.take_lines(&[b'x'; 1000]);
+        }
+        stream.take_lines(b"\n");
+        assert!(stream.lines().last_words().len() < MAX_LINE_BYTES + 1000);
+    }
+}

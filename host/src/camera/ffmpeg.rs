@@ -41,12 +41,12 @@ pub(super) struct FfmpegVideo {
 impl FfmpegVideo {
     /// Starts ffmpeg and reads the size of the pictures.
     pub(super) fn open(path: &Path, settings: &SourceSettings) -> Result<Self, CameraError> {
-        let mut outcome = FfmpegVideo::start(path, settings, "-fps_mode");
+        let mut outcome = FfmpegVideo::start("ffmpeg", path, settings, "-fps_mode");
         if let Err(CameraError::CommandEnded { last_line, .. }) = &outcome
             && last_line.contains("fps_mode")
         {
             // ffmpeg before 5.1 knows the option under its older name.
-            outcome = FfmpegVideo::start(path, settings, "-vsync");
+            outcome = FfmpegVideo::start("ffmpeg", path, settings, "-vsync");
         }
         outcome.map_err(|error| match error {
             CameraError::CommandEnded { last_line, .. } => CameraError::NotAVideo {
@@ -58,12 +58,13 @@ impl FfmpegVideo {
     }
 
     fn start(
+        program: &str,
         path: &Path,
         settings: &SourceSettings,
         passthrough_option: &str,
     ) -> Result<Self, CameraError> {
         let child = ChildStream::start(
-            "ffmpeg",
+            program,
             arguments(path, passthrough_option),
             ShowInfo::default(),
             settings.stop.clone(),
@@ -307,6 +308,28 @@ mod tests {
         }
         assert_eq!(info.times, [Some(0), Some(33_333), None, Some(-1_000_000)]);
         assert_eq!(info.last_words(), "Conversion failed!");
+    }
+
+    #[test]
+    fn a_missing_ffmpeg_is_told_with_the_package_to_install() {
+        let path = Path::new("clip.mp4");
+        let settings = SourceSettings::unpaced();
+        let error = FfmpegVideo::start("gazed-no-such-ffmpeg", path, &settings, "-fps_mode")
+            .err()
+            .expect("there is no such program");
+        assert_eq!(
+            error.to_string(),
+            "clip.mp4: this kind of video is read through ffmpeg, which is not installed: \
+             run `sudo apt install ffmpeg`"
+        );
+    }
+
+    #[test]
+    fn the_words_of_an_older_ffmpeg_name_the_option() {
+        let mut info = ShowInfo::default();
+        info.line("Unrecognized option 'fps_mode'.");
+        info.line("Error splitting the argument list: Option not found");
+        assert!(info.last_words().contains("fps_mode"));
     }
 
     #[test]

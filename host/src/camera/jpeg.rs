@@ -288,3 +288,145 @@ const AC_COLOUR_VALUES: [u8; 162] = [
     0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8,
     0xf9, 0xfa,
 ];
+
+#[cfg(test)]
+mod tests {
+    use jpeg_encoder::{ColorType, Encoder};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A JPEG of one grey, as most cameras would write it.
+    fn grey_jpeg(grey: u8, width: u16, height: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let rgb = vec![grey; usize::from(width) * usize::from(height) * 3];
+        Encoder::new(&mut bytes, 90)
+            .encode(&rgb, width, height, ColorType::Rgb)
+            .expect("a picture in memory");
+        bytes
+    }
+
+    fn read_all(mut stream: &[u8]) -> Vec<Frame> {
+        let mut picture = JpegPicture::default();
+        let mut frames = Vec::new();
+        while picture.read_from(&mut stream).expect("memory") {
+            let mut frame = Frame::new();
+            picture.decode(&mut frame);
+            frames.push(frame);
+        }
+        frames
+    }
+
+    /// Removes the segments with this code from a picture's header.
+    fn without_segments(bytes: &[u8], code: u8) -> Vec<u8> {
+        let mut kept = bytes[..2].to_vec();
+        let mut at = 2;
+        while bytes[at + 1] != START_OF_SCAN {
+            let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+            if bytes[at + 1] != code {
+                kept.extend_from_slice(&bytes[at..at + 2 + length]);
+            }
+            at += 2 + length;
+        }
+        kept.extend_from_slice(&bytes[at..]);
+        kept
+    }
+
+    #[test]
+    fn pictures_of_a_stream_come_one_by_one() {
+        let mut stream = b"--boundary\r\n\r\n".to_vec();
+        stream.extend(grey_jpeg(40, 16, 8));
+        stream.extend(b"\r\n--boundary\xff\0\r\n");
+        stream.extend(grey_jpeg(200, 5, 9));
+        stream.extend([0; 7]);
+        let frames = read_all(&stream);
+        assert_eq!(frames.len(), 2);
+        assert_eq!((frames[0].width, frames[0].height), (16, 8));
+        assert_eq!((frames[1].width, frames[1].height), (5, 9));
+        // Quantisation at quality 90 moves a flat grey by less than 2.
+        assert!(frames[0].luma.iter().all(|&grey| grey.abs_diff(40) < 2));
+        assert!(frames[1].luma.iter().all(|&grey| grey.abs_diff(200) < 2));
+    }
+
+    #[test]
+    fn a_picture_that_breaks_off_is_told_and_the_next_one_read() {
+        // Noise, so that most of the picture is its scan.
+        let mut whole = Vec::new();
+        let noise: Vec<u8> = (0..64_u32 * 64)
+            .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        Encoder::new(&mut whole, 90)
+            .encode(&noise, 64, 64, ColorType::Luma)
+            .expect("a picture in memory");
+        for cut in [whole.len() / 2, whole.len() - 2, whole.len() - 1] {
+            let mut stream = whole[..cut].to_vec();
+            stream.extend_from_slice(&whole);
+            let frames = read_all(&stream);
+            assert_eq!(frames.len(), 2, "cut at {cut}");
+            let error = frames[0].error.as_deref();
+            assert!(error.is_some_and(|error| error.contains("cut short")));
+            assert_eq!((frames[0].width, frames[0].luma.len()), (0, 0));
+            assert_eq!(frames[1].error, None);
+        }
+        for cut in 2..whole.len() {
+            let frames = read_all(&whole[..cut]);
+            assert_eq!(frames.len(), 1, "cut at {cut}");
+            assert!(frames[0].error.is_some(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_webcam_picture_without_tables_is_read_like_one_with_them() {
+        let mut whole = Vec::new();
+        let ramp: Vec<u8> = (0..64 * 64).map(|at| (at % 64 * 4) as u8).collect();
+        Encoder::new(&mut whole, 90)
+            .encode(&ramp, 64, 64, ColorType::Luma)
+            .expect("a picture in memory");
+        let bare = without_segments(&whole, HUFFMAN_TABLES);
+        assert!(bare.len() + 100 < whole.len());
+        let (with, without) = (read_all(&whole), read_all(&bare));
+        assert_eq!(without[0].error, None);
+        assert_eq!(with[0].luma, without[0].luma);
+        // Colour tables too.
+        let colours = grey_jpeg(77, 32, 32);
+        let bare = without_segments(&colours, HUFFMAN_TABLES);
+        assert_eq!(read_all(&colours)[0].luma, read_all(&bare)[0].luma);
+    }
+
+    #[test]
+    fn print_colours_become_grey() {
+        let mut bytes = Vec::new();
+        let ink = vec![0; 16 * 16 * 4];
+        Encoder::new(&mut bytes, 95)
+            .encode(&ink, 16, 16, ColorType::Cmyk)
+            .expect("a picture in memory");
+        let frames = read_all(&bytes);
+        assert_eq!(frames[0].error, None);
+        assert!(
+            frames[0].luma.iter().all(|&grey| grey > 250),
+            "no ink is white"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn rubbish_never_panics(stream in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            read_all(&stream);
+        }
+
+        #[test]
+        fn damaged_streams_never_panic(
+            hits in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..20),
+            cut in any::<usize>(),
+        ) {
+            let mut stream = grey_jpeg(90, 24, 16);
+            stream.extend(grey_jpeg(200, 16, 24));
+            for (at, byte) in hits {
+                let at = at % stream.len();
+                stream[at] = byte;
+            }
+            stream.truncate(cut % (2 * stream.len()));
+            read_all(&stream);
+        }
+    }
+}

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use gaze_observer::{Observer, ObserverSettings};
 use gaze_protocol::Timestamp;
 
 use super::paced::sleep_until;
-use super::{CameraError, Captured, FrameSource, Resume, SourceSettings, StopFlag};
+use super::{CameraError, Captured, FrameSource, SourceSettings, steady_time_us};
 use crate::frame::Frame;
+use crate::stop::StopFlag;
 
-const WIDTH_PX: usize = 640;
-const HEIGHT_PX: usize = 480;
-const FPS: u64 = 30;
-
-/// The synthetic observer, 640x480 at 30 frames a second.
+/// The synthetic observer. The truth about a frame is what [`Observer::render`] returns for the
+/// same seed and size at the frame's `captured_at`.
 pub(super) struct Synthetic {
-    seed: u64,
+    observer: Observer,
+    fps: f64,
     /// Frames on the observer's own clock; runs ahead of `next_seq` when rendering is late.
     next_tick: u64,
     next_seq: u64,
@@ -25,58 +25,75 @@ pub(super) struct Synthetic {
 
 impl Synthetic {
     pub(super) fn open(seed: u64, settings: &SourceSettings) -> Result<Self, CameraError> {
+        let observer = Observer::new(ObserverSettings {
+            seed,
+            width_px: settings.width_px,
+            height_px: settings.height_px,
+            focal_px: settings.width_px.max(settings.height_px) as f32,
+            frames_per_s: settings.fps as f32,
+            ..ObserverSettings::default()
+        })
+        .map_err(|error| CameraError::Synthetic {
+            reason: error.to_string(),
+        })?;
         let resume = settings.resume.filter(|_| settings.paced);
         Ok(Synthetic {
-            seed,
-            next_tick: resume.map_or(0, |Resume { clock_zero, .. }| {
-                tick_at(clock_zero.elapsed()) + 1
-            }),
+            observer,
+            fps: settings.fps,
+            next_tick: 0,
             next_seq: resume.map_or(0, |resume| resume.next_seq),
             paced: settings.paced,
             zero: resume.map(|resume| resume.clock_zero),
             stop: settings.stop.clone(),
         })
     }
+
+    fn size(&self) -> (usize, usize) {
+        let settings = self.observer.settings();
+        (settings.width_px as usize, settings.height_px as usize)
+    }
 }
 
 impl FrameSource for Synthetic {
     fn capture(&mut self, frame: &mut Frame) -> Result<Captured, CameraError> {
-        if self.paced {
-            let zero = *self.zero.get_or_insert_with(Instant::now);
-            // Like a camera, it does not wait for a slow reader: late frames are left out.
-            self.next_tick = self.next_tick.max(tick_at(zero.elapsed()));
-            let due = zero + Duration::from_micros(time_us(self.next_tick));
-            if !sleep_until(due, &self.stop) {
-                return Ok(Captured::EndOfStream);
-            }
-        } else if self.stop.is_raised() {
+        if self.stop.is_raised() {
             return Ok(Captured::EndOfStream);
         }
-        let at = Timestamp(time_us(self.next_tick));
-        frame.begin(self.next_seq, at);
-        frame.resize(WIDTH_PX, HEIGHT_PX).fill(self.seed as u8);
+        if let Some(zero) = self.zero {
+            // Like a camera, it waits for nobody: frames whose time is over are left out.
+            let ticks_gone = (zero.elapsed().as_secs_f64() * self.fps) as u64;
+            self.next_tick = self.next_tick.max(ticks_gone + 1);
+        }
+        let (width, height) = self.size();
+        let at_us = steady_time_us(self.next_tick, self.fps);
+        // Rendered before its time has come, so that a frame is as old as its time says.
+        self.observer
+            .render(Timestamp(at_us), frame.resize(width, height));
+        frame.begin(self.next_seq, Timestamp(at_us));
+        if self.paced {
+            let zero = *self.zero.get_or_insert_with(Instant::now);
+            if !sleep_until(zero + Duration::from_micros(at_us), &self.stop) {
+                return Ok(Captured::EndOfStream);
+            }
+        }
         self.next_tick += 1;
         self.next_seq += 1;
         Ok(Captured::Frame)
     }
 
     fn description(&self) -> String {
-        format!("synthetic:{} {WIDTH_PX}x{HEIGHT_PX} {FPS}/s", self.seed)
+        let settings = self.observer.settings();
+        format!(
+            "synthetic:{} {}x{} {:.0}/s",
+            settings.seed, settings.width_px, settings.height_px, self.fps
+        )
     }
 
     fn frame_size(&self) -> Option<(usize, usize)> {
-        Some((WIDTH_PX, HEIGHT_PX))
+        Some(self.size())
     }
 
     fn clock_zero(&self) -> Option<Instant> {
         self.zero
     }
-}
-
-fn time_us(tick: u64) -> u64 {
-    tick * 1_000_000 / FPS
-}
-
-fn tick_at(since_zero: Duration) -> u64 {
-    (since_zero.as_micros() * u128::from(FPS) / 1_000_000) as u64
 }

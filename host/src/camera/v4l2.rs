@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use linuxvideo::format::{FrameIntervals, FrameSizes, PixFormat, PixelFormat as FourCc};
+use linuxvideo::format::{Format, FrameIntervals, FrameSizes, PixFormat, PixelFormat as FourCc};
 use linuxvideo::stream::ReadStream;
-use linuxvideo::{BufType, CapabilityFlags, Device, Fract};
+use linuxvideo::{BufType, CapabilityFlags, Device, Fract, VideoCaptureDevice};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -74,7 +74,7 @@ impl Camera {
     /// Opens a device and starts its stream.
     pub(super) fn open(device: &Path, settings: &SourceSettings) -> Result<Self, CameraError> {
         let opened = open_device(device)?;
-        let offers = offers(&opened);
+        let offers = offers(&opened, settings);
         let fault = |action| move |error| explain(device, action, error);
         let wanted = choose(&offers, settings).ok_or_else(|| CameraError::NoUsableFormat {
             device: device.display().to_string(),
@@ -84,13 +84,19 @@ impl Camera {
             ),
             offered: list_formats(&offers),
         })?;
-        let capture = opened
-            .video_capture(PixFormat::new(
-                wanted.width,
-                wanted.height,
-                FourCc::from_fourcc(wanted.fourcc),
-            ))
-            .map_err(fault("setting the picture format"))?;
+        let asked = PixFormat::new(
+            wanted.width,
+            wanted.height,
+            FourCc::from_fourcc(wanted.fourcc),
+        );
+        let capture = match opened.video_capture(asked) {
+            // A loopback device has the format of what is played into it, and no other.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                keep_format(open_device(device)?)
+            }
+            outcome => outcome,
+        }
+        .map_err(fault("setting the picture format"))?;
         // Drivers may grant something else than was asked for; what they grant is what comes.
         let granted = capture.format();
         let fourcc = granted.pixel_format();
@@ -259,8 +265,9 @@ pub(super) fn list() -> Vec<CameraInfo> {
     for device in devices() {
         let (formats, problem) = match open_device(&device) {
             Ok(opened) => {
-                let offers = offers(&opened);
-                let is_usable = choose(&offers, &SourceSettings::default()).is_some();
+                let settings = SourceSettings::default();
+                let offers = offers(&opened, &settings);
+                let is_usable = choose(&offers, &settings).is_some();
                 let problem = (!is_usable).then(|| "no usable pixel format".to_owned());
                 (offers.iter().map(Offer::to_string).collect(), problem)
             }
@@ -306,7 +313,9 @@ fn stable_id(device: &Path, folders: &[&str]) -> Option<PathBuf> {
             .ok()?
             .flatten()
             .map(|entry| entry.path())
-            .filter(|link| link.canonicalize().is_ok_and(|target| target == device))
+            .filter(|link| {
+                link.is_symlink() && link.canonicalize().is_ok_and(|target| target == device)
+            })
             .collect();
         links.sort();
         links.into_iter().next()
@@ -336,6 +345,14 @@ fn open_device(device: &Path) -> Result<Device, CameraError> {
     }
 }
 
+/// Captures in the format that the device has already.
+fn keep_format(device: Device) -> io::Result<VideoCaptureDevice> {
+    match device.format(BufType::VIDEO_CAPTURE)? {
+        Format::VideoCapture(current) => device.video_capture(current),
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
 /// What the system's error means for the user.
 fn explain(device: &Path, action: &'static str, error: io::Error) -> CameraError {
     let name = || device.display().to_string();
@@ -356,9 +373,10 @@ fn explain(device: &Path, action: &'static str, error: io::Error) -> CameraError
     }
 }
 
-/// Everything that the driver offers, formats that cannot be read among it. A size range counts
-/// with its ends and 640x480.
-fn offers(device: &Device) -> Vec<Offer> {
+/// Everything that the driver offers, formats that cannot be read among it. A range of sizes
+/// counts with its ends and what of it comes nearest to the wanted size.
+fn offers(device: &Device, settings: &SourceSettings) -> Vec<Offer> {
+    let wanted = (settings.width_px, settings.height_px);
     let mut offers = Vec::new();
     for format in device.formats(BufType::VIDEO_CAPTURE).flatten() {
         let fourcc = format.pixel_format();
@@ -370,13 +388,13 @@ fn offers(device: &Device) -> Vec<Offer> {
             Ok(range) => vec![
                 (range.min_width(), range.min_height()),
                 (
-                    640.clamp(range.min_width(), range.max_width()),
-                    480.clamp(range.min_height(), range.max_height()),
+                    within(wanted.0, range.min_width(), range.max_width()),
+                    within(wanted.1, range.min_height(), range.max_height()),
                 ),
                 (range.max_width(), range.max_height()),
             ],
             // The driver does not say: what is asked for may be what is granted.
-            Err(_) => vec![(640, 480)],
+            Err(_) => vec![wanted],
         };
         for (width, height) in sizes {
             offers.push(Offer {
@@ -389,6 +407,11 @@ fn offers(device: &Device) -> Vec<Offer> {
     }
     offers.dedup();
     offers
+}
+
+/// Not `clamp`, which panics when a driver has its limits the wrong way round.
+fn within(wanted: u32, least: u32, greatest: u32) -> u32 {
+    wanted.min(greatest).max(least)
 }
 
 fn max_fps(device: &Device, fourcc: FourCc, width: u32, height: u32) -> Option<f64> {
@@ -468,4 +491,135 @@ fn interval_of(fps: f64) -> Fract {
 fn fps_of(interval: Fract) -> Option<f64> {
     let (seconds, frames) = (interval.numerator(), interval.denominator());
     (seconds > 0 && frames > 0).then(|| f64::from(frames) / f64::from(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(fourcc: &[u8; 4], width: u32, height: u32, fps: f64) -> Offer {
+        Offer {
+            fourcc: *fourcc,
+            width,
+            height,
+            fps: Some(fps),
+        }
+    }
+
+    /// What a common USB camera says of itself.
+    fn usb_camera() -> Vec<Offer> {
+        vec![
+            offer(b"MJPG", 1280, 720, 30.0),
+            offer(b"MJPG", 640, 480, 30.0),
+            offer(b"YUYV", 1280, 720, 10.0),
+            offer(b"YUYV", 640, 480, 30.0),
+            offer(b"YUYV", 160, 120, 30.0),
+            offer(b"H264", 640, 480, 60.0),
+        ]
+    }
+
+    #[test]
+    fn raw_pictures_are_preferred_where_they_reach_the_rate() {
+        let settings = SourceSettings::default();
+        let chosen = choose(&usb_camera(), &settings).expect("an offer");
+        assert_eq!(chosen, offer(b"YUYV", 640, 480, 30.0));
+        let settings = SourceSettings {
+            width_px: 1280,
+            height_px: 720,
+            ..settings
+        };
+        let chosen = choose(&usb_camera(), &settings).expect("an offer");
+        assert_eq!(chosen, offer(b"MJPG", 1280, 720, 30.0));
+    }
+
+    #[test]
+    fn the_nearest_size_is_taken_and_a_wanted_format_is_kept() {
+        let settings = SourceSettings {
+            width_px: 800,
+            height_px: 600,
+            format: Some(PixelFormat::Mjpeg),
+            ..SourceSettings::default()
+        };
+        let chosen = choose(&usb_camera(), &settings).expect("an offer");
+        assert_eq!(chosen, offer(b"MJPG", 640, 480, 30.0));
+        let settings = SourceSettings {
+            format: Some(PixelFormat::Grey),
+            ..settings
+        };
+        assert_eq!(choose(&usb_camera(), &settings), None);
+        assert_eq!(choose(&[offer(b"H264", 640, 480, 30.0)], &settings), None);
+        assert_eq!(list_formats(&usb_camera()), "MJPG, YUYV, H264");
+    }
+
+    #[test]
+    fn a_slow_camera_is_better_than_none() {
+        let slow = [
+            offer(b"YUYV", 640, 480, 5.0),
+            Offer {
+                fps: None,
+                ..offer(b"GREY", 1600, 1200, 0.0)
+            },
+        ];
+        let chosen = choose(&slow[..1], &SourceSettings::default()).expect("an offer");
+        assert_eq!(chosen.to_string(), "YUYV 640x480 5/s");
+        // A rate that is not told may be the wanted one.
+        let chosen = choose(&slow, &SourceSettings::default()).expect("an offer");
+        assert_eq!(chosen.to_string(), "GREY 1600x1200");
+    }
+
+    #[test]
+    fn the_systems_errors_become_words() {
+        let words =
+            |errno: Errno| explain(Path::new("/dev/video7"), "opening", errno.into()).to_string();
+        assert!(words(Errno::NOENT).contains("no such camera"));
+        assert!(words(Errno::BUSY).contains("in use by another program"));
+        assert!(words(Errno::ACCESS).contains("usermod -aG video"));
+        assert!(words(Errno::NODEV).contains("unplugged"));
+        assert!(words(Errno::NOTTY).contains("not a camera"));
+        assert!(words(Errno::IO).starts_with("/dev/video7: opening failed"));
+    }
+
+    #[test]
+    fn what_is_no_camera_is_refused() {
+        let refused =
+            |device: &str| Camera::open(Path::new(device), &SourceSettings::default()).err();
+        assert!(matches!(
+            refused("/dev/gazed-no-such-device"),
+            Some(CameraError::NotFound { .. })
+        ));
+        assert!(matches!(
+            refused("/dev/null"),
+            Some(CameraError::NotACamera { .. })
+        ));
+        assert!(matches!(
+            refused("/dev"),
+            Some(CameraError::NotACamera { .. })
+        ));
+    }
+
+    #[test]
+    fn stable_names_are_links_to_the_device() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let device = folder.path().join("video3");
+        std::fs::write(&device, b"").expect("a file");
+        let link = folder.path().join("usb-A_Camera-video-index0");
+        std::os::unix::fs::symlink("video3", &link).expect("a link");
+        let path = folder.path().to_str().expect("a readable path");
+        // The device itself stands in the folder too; links only are names.
+        assert_eq!(stable_id(&device, &["/nowhere", path]), Some(link));
+    }
+
+    #[test]
+    fn devices_are_ordered_by_number() {
+        assert_eq!(device_number(OsStr::new("video10")), Some(10));
+        assert_eq!(device_number(OsStr::new("video")), None);
+        assert_eq!(device_number(OsStr::new("vbi0")), None);
+    }
+
+    #[test]
+    fn rates_survive_their_fractions() {
+        assert_eq!(fps_of(interval_of(30.0)), Some(30.0));
+        assert_eq!(fps_of(Fract::new(1001, 30000)).map(f64::round), Some(30.0));
+        assert_eq!(fps_of(Fract::new(0, 1)), None);
+    }
 }
