@@ -31,6 +31,7 @@ mod listener;
 mod origin;
 mod page;
 mod preview;
+mod scene_view;
 mod session;
 mod socket_path;
 mod status;
@@ -144,7 +145,7 @@ pub enum ServerError {
     },
     /// The group does not exist.
     #[error(
-        "server.socket_group: there is no group {group:?}; create it with `groupadd --system {group}` or name another"
+        "server.group: there is no group {group:?}; create it with `groupadd --system {group}` or name another"
     )]
     NoSuchGroup {
         /// The name.
@@ -172,7 +173,7 @@ pub enum ServerError {
     },
     /// The port is taken.
     #[error(
-        "{address}: the port is taken, perhaps by another gazed; choose another with --listen 127.0.0.1:PORT (0: any free one), or do without the page with --listen none"
+        "{address}: the port is taken, perhaps by another gazed; choose another with --listen 127.0.0.1:PORT (0: any free one)"
     )]
     PortInUse {
         /// The address.

@@ -11,7 +11,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use super::{SceneRequest, ServerSettings};
+use super::scene_view::SceneView;
+use super::{SceneChange, SceneRequest, ServerSettings};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{Record, RecordKind};
 
@@ -117,6 +118,9 @@ pub(super) struct Hub {
 struct Table {
     header: Option<Line>,
     clients: BTreeMap<u64, Client>,
+    scene: SceneView,
+    /// Number of the scene's last change; 0 before the first.
+    scene_change: u64,
 }
 
 /// A connection's own end of its queue. The hub alone holds the sending end, so forgetting the
@@ -291,6 +295,23 @@ impl Hub {
         for id in full {
             self.drop_client(table, id, "has no room for an event");
         }
+    }
+
+    /// Notes a change of the scene that the tracking stage has accepted.
+    pub(super) fn scene_changed(&self, change: SceneChange) {
+        let mut table = self.table();
+        table.scene.apply(change);
+        table.scene_change += 1;
+    }
+
+    /// The scene, for the page.
+    pub(super) fn scene(&self) -> SceneView {
+        self.table().scene.clone()
+    }
+
+    /// Number of the scene's last change.
+    pub(super) fn scene_change(&self) -> u64 {
+        self.table().scene_change
     }
 
     /// Who is connected.

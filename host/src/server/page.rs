@@ -2,10 +2,11 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/` | the page; `/page.css` and `/page.js` belong to it |
+//! | `/` | the page; `/page.css`, `/page.js` and `/icon.svg` belong to it |
 //! | `/events` | WebSocket: the records, as on the Unix socket; `?types=fixation,blink` (or `?types=` for all) subscribes at once |
 //! | `/picture` | WebSocket: at most 15 pictures a second; each binary message is the length of the overlay (4 bytes, little-endian), the overlay (JSON), and a grey JPEG |
 //! | `/status` | rates, latencies and counts as JSON |
+//! | `/scene` | the announced objects as JSON; `scene_change` of the status goes up with them |
 //!
 //! Every request is checked by [`super::origin`]; nothing is loaded from elsewhere, nothing is
 //! stored in the browser's cache, and there are no cookies.
@@ -24,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::fan_out::{Hub, Line};
@@ -37,6 +38,7 @@ use crate::record::RecordKind;
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
+const ICON: &str = include_str!("page/icon.svg");
 
 /// How long a client has to take the closing message.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -46,7 +48,7 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
              connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         ),
     ),
@@ -91,6 +93,7 @@ pub(super) async fn serve(
             "/page.css",
             get(async || file("text/css; charset=utf-8", STYLE)),
         )
+        .route("/icon.svg", get(async || file("image/svg+xml", ICON)))
         .route(
             "/page.js",
             get(async || file("text/javascript; charset=utf-8", SCRIPT)),
@@ -98,6 +101,7 @@ pub(super) async fn serve(
         .route("/events", get(events))
         .route("/picture", get(picture))
         .route("/status", get(status))
+        .route("/scene", get(scene))
         .with_state(state)
         .layer(middleware::from_fn(
             move |request: Request, next: Next| async move {
@@ -117,8 +121,15 @@ fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse 
 }
 
 async fn status(State(state): State<PageState>) -> impl IntoResponse {
-    let status = state.recent.status(&state.hub);
-    let text = serde_json::to_string(&status).expect("a status holds only plain values");
+    json(&state.recent.status(&state.hub))
+}
+
+async fn scene(State(state): State<PageState>) -> impl IntoResponse {
+    json(&state.hub.scene())
+}
+
+fn json<T: Serialize>(answer: &T) -> impl IntoResponse + use<T> {
+    let text = serde_json::to_string(answer).expect("answers hold only plain values");
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
 

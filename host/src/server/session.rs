@@ -72,7 +72,7 @@ impl Session {
     /// Hands a scene message to the tracking stage and waits for its answer, so that one client's
     /// messages stay in order and a flood of them waits in its own socket.
     async fn ask(&mut self, change: SceneChange) -> Result<(), String> {
-        let (mut request, answer) = SceneRequest::new(change);
+        let (mut request, answer) = SceneRequest::new(change.clone());
         loop {
             match self.hub.scenes.try_send(request) {
                 Ok(()) => break,
@@ -85,7 +85,9 @@ impl Session {
         }
         answer
             .await
-            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))
+            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))?;
+        self.hub.scene_changed(change);
+        Ok(())
     }
 
     /// Answers with an error; breaks when it was one too many.

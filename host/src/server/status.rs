@@ -55,6 +55,8 @@ pub(super) struct StatusRecord {
     /// Since the start.
     counters: BTreeMap<&'static str, u64>,
     clients: Vec<ClientStatus>,
+    /// Goes up when `/scene` has changed.
+    scene_change: u64,
 }
 
 impl RecentMetrics {
@@ -108,6 +110,7 @@ impl RecentMetrics {
             stages: stages.collect(),
             counters: self.metrics.counters(),
             clients: hub.clients(),
+            scene_change: hub.scene_change(),
         }
     }
 }
