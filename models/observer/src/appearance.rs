@@ -179,7 +179,7 @@ impl Appearance {
             iris_tone,
             iris_contrast: r.uniform(0.1, 0.6),
             limbus_dark: r.uniform(0.2, 0.85),
-            sclera_tone: r.uniform(0.24, 0.46) + 0.18 * skin_tone,
+            sclera_tone: r.uniform(0.26, 0.44) + 0.45 * skin_tone,
             veins: r.uniform(0.0, 0.12) + 0.08 * age,
             texture_seed: r.seed(),
 
@@ -271,7 +271,7 @@ fn eyes(r: &mut Random, ipd_mm: f32) -> [EyeAppearance; 2] {
     let middle = r.normal(-0.6, 0.7);
     let tilt = r.normal(1.7, 1.3);
     let corners_up = r.normal(-0.8, 0.7);
-    let upper = r.normal_within(3.9, 0.85, 1.6, 6.2);
+    let upper = r.normal_within(4.3, 0.85, 1.8, 6.4);
     let lower = r.normal_within(5.1, 0.65, 3.4, 6.8);
     // Smiling and bright light narrow both lids.
     let squint = if r.chance(0.25) {

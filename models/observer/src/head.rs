@@ -193,7 +193,7 @@ impl HeadShape {
         // Brow ridge over each eye, and the socket under it.
         out += (2.0 + f.brow_ridge) * spot(26.0, -19.0, 15.0, 6.5);
         out -= (3.5 + f.eye_depth) * spot(33.0, -3.0, 15.0, 9.0);
-        out += 3.5 * spot(34.0, 14.0, 13.0, 6.0);
+        out += 4.6 * spot(34.0, 13.5, 14.0, 6.0);
         out -= 2.5 * spot(17.0, 2.0, 6.0, 9.0);
         // Cheekbones and the hollow below.
         out += (5.0 + f.cheek) * spot(44.0, 27.0, 17.0, 13.0);

@@ -36,7 +36,7 @@ impl Sensor {
             gamma: r.uniform(0.42, 0.56),
             contrast: r.uniform(0.1, 0.8),
             black_levels: r.unit() * r.uniform(0.0, 14.0),
-            face_brightness: r.normal_within(0.52, 0.08, 0.34, 0.72),
+            face_brightness: r.normal_within(0.57, 0.09, 0.34, 0.78),
             smear_px: [0.0; 2],
         }
     }

@@ -12,7 +12,7 @@ const HALF: i32 = 64;
 const OFFSET: f32 = 2000.0;
 /// A surface this far behind the nearest one is still lit: shade should not fall on its own
 /// caster. mm.
-const BIAS: f32 = 4.0;
+const BIAS: f32 = 3.5;
 
 /// Scratch for casting, kept from frame to frame.
 #[derive(Default)]
@@ -62,27 +62,33 @@ impl ShadowCaster {
         }
         for part in parts.iter_mut().filter(|part| part.kind != PartKind::Body) {
             for (vertex, lit) in part.mesh.vertices.iter().zip(&mut part.lit) {
-                if vertex.normal.dot(lamp) <= 0.0 {
-                    // Turned away: no light falls there anyway, and a soft edge wants no cut.
-                    *lit = 1.0;
-                    continue;
-                }
-                *lit = self.share(place(vertex.position));
+                // Where light grazes, one cell spans more depth.
+                let cosine = vertex.normal.dot(lamp).max(0.17);
+                let slope = (1.0 - cosine * cosine).max(0.0).sqrt() / cosine;
+                *lit = self.share(place(vertex.position), BIAS + 1.5 * CELL * slope);
             }
         }
     }
 
-    fn share(&self, at: Vec3) -> f32 {
-        let (x, y) = ((at.x + 512.5) as i32 - 512, (at.y + 512.5) as i32 - 512);
+    /// Share of the lamp's light at a place of its picture: cells around it, weighted so that
+    /// the edge of shade is smooth, as a lamp of some size makes it.
+    fn share(&self, at: Vec3, bias: f32) -> f32 {
+        let (sx, sy) = (at.x + 511.5, at.y + 511.5);
+        let (ix, iy) = (sx as i32, sy as i32);
+        let (fx, fy) = (sx - ix as f32, sy - iy as f32);
+        let across = [1.0 - fx, 1.0, 1.0, fx];
+        let down = [1.0 - fy, 1.0, 1.0, fy];
         let mut lit = 0.0;
-        for j in -1..=1 {
-            for i in -1..=1 {
-                let (triangle, nearest) = self.map.at(x + i, y + j, 0, 0);
-                if triangle == NOTHING || nearest < at.z + BIAS {
-                    lit += 1.0;
+        for (j, wy) in (-1..).zip(down) {
+            for (i, wx) in (-1..).zip(across) {
+                let (triangle, nearest) = self.map.at(ix - 511 + i, iy - 511 + j, 0, 0);
+                if triangle == NOTHING || nearest < at.z + bias {
+                    lit += wx * wy;
                 }
             }
         }
-        lit * (1.0 / 9.0)
+        // Light comes back from all around, so shade is never complete.
+        const DEEPEST: f32 = 0.12;
+        DEEPEST + (1.0 - DEEPEST) * lit * (1.0 / 9.0)
     }
 }
