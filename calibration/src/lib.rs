@@ -4,7 +4,7 @@
 //!
 //! 1. [`parse_targets`] and [`pair`] bring the frames of a recording and the targets that were
 //!    shown together.
-//! 2. [`fit`] groups them by target, rejects samples whose eye was elsewhere, fits every kind of
+//! 2. [`fit()`] groups them by target, rejects samples whose eye was elsewhere, fits every kind of
 //!    [`CalibrationModel`] that the targets can carry, and chooses by leave-one-target-out.
 //! 3. A [`Profile`] keeps the model with the camera and the screen it holds for.
 //! 4. [`CalibrationModel::predict`] turns each frame's gaze into a point of regard.
@@ -37,18 +37,28 @@
 
 pub mod error;
 pub mod fit;
+mod least_squares;
 pub mod model;
+mod normal;
 pub mod pairing;
 pub mod profile;
 pub mod quality;
 pub mod screen;
+pub mod stale;
+pub mod store;
+pub mod user;
 
 pub use error::CalibrationError;
-pub use fit::{Candidate, ChoiceReason, FitOptions, FitReport, MeanError, TargetSample, fit};
-pub use model::{Affine, CalibrationInput, CalibrationModel, ModelKind, Offset, Quadratic};
-pub use pairing::{FrameGaze, Pairing, TargetRow, TargetsError, pair, parse_targets};
-pub use profile::{
-    CameraSetup, Intrinsics, Profile, ProfileError, ProfileStore, StaleReason, UserName,
+pub use fit::{
+    Candidate, ChoiceReason, FitOptions, FitReport, MeanError, Ridge, TargetSample, fit,
 };
+pub use model::{
+    Affine, CalibrationInput, CalibrationModel, HeadTerm, ModelKind, Offset, Quadratic,
+};
+pub use pairing::{FrameGaze, Pairing, TargetRow, TargetsError, pair, parse_targets};
+pub use profile::{CameraSetup, Intrinsics, Profile, ProfileError};
 pub use quality::{Quality, TargetQuality};
 pub use screen::{ScreenError, ScreenGeometry, ScreenPose, Sight};
+pub use stale::StaleReason;
+pub use store::ProfileStore;
+pub use user::UserName;

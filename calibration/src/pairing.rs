@@ -3,7 +3,8 @@
 use gaze_protocol::PointOfRegard;
 
 use crate::error::CalibrationError;
-use crate::fit::{TargetSample, median};
+use crate::fit::TargetSample;
+use crate::least_squares::{RAYLEIGH_MEDIAN, median};
 use crate::model::CalibrationInput;
 use crate::screen::{ScreenGeometry, Sight};
 
@@ -250,6 +251,8 @@ pub(crate) struct Group {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     pub sight: Sight,
+    /// What it was seen from.
+    pub input: CalibrationInput,
     /// 0 to 2; 1 for a sample of usual confidence.
     pub weight: f64,
 }
@@ -359,6 +362,7 @@ fn keep(
         match on_target {
             Some(sight) => group.kept.push(Kept {
                 sight,
+                input: *input,
                 weight: confidence_weight(input.sigma_rad, usual_sigma),
             }),
             None => group.n_rejected += 1,
@@ -378,8 +382,7 @@ fn rejection_limit(wanted: &[[f64; 2]]) -> Option<([f64; 2], f64)> {
         .iter()
         .map(|w| (w[0] - middle[0]).hypot(w[1] - middle[1]))
         .collect();
-    // √(2 ln 2): the median length of a two-dimensional normal error.
-    let sd = median(&mut deviations)? / 1.177;
+    let sd = median(&mut deviations)? / RAYLEIGH_MEDIAN;
     Some((middle, (REJECT_SD * sd).max(REJECT_FLOOR)))
 }
 
@@ -389,5 +392,209 @@ fn confidence_weight(sigma_rad: f32, usual_sigma: Option<f64>) -> f64 {
     match usual_sigma {
         Some(usual) if sigma > 0.0 => 2.0 / (1.0 + (sigma / usual).powi(2)),
         _ => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::N_FEATURES;
+    use gaze_protocol::GazeAngles;
+
+    fn screen() -> ScreenGeometry {
+        ScreenGeometry::new(531.0, 299.0).unwrap()
+    }
+
+    fn input(yaw_rad: f32) -> CalibrationInput {
+        CalibrationInput {
+            angles: GazeAngles {
+                yaw_rad,
+                pitch_rad: -0.1,
+            },
+            origin_mm: [0.0, 0.0, 600.0],
+            head_yaw_rad: 0.0,
+            head_pitch_rad: 0.0,
+            head_roll_rad: 0.0,
+            features: [0.0; N_FEATURES],
+            sigma_rad: 0.05,
+        }
+    }
+
+    fn sample(seq: u64, x_mm: f32, input: Option<CalibrationInput>) -> TargetSample {
+        TargetSample {
+            seq,
+            target: PointOfRegard { x_mm, y_mm: 50.0 },
+            input,
+        }
+    }
+
+    fn frame(name: Option<&str>, seq: u64) -> FrameGaze<'_> {
+        FrameGaze {
+            name,
+            seq,
+            input: None,
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_with_or_without_a_header() {
+        let rows = parse_targets("frame,x_mm,y_mm\r\na.png, 10.5,20\r\n\r\n7,-1,2e1\n").unwrap();
+        assert_eq!(rows.len(), 2);
+        assert_eq!((rows[0].line, rows[0].frame.as_str()), (2, "a.png"));
+        assert_eq!(
+            rows[0].target,
+            PointOfRegard {
+                x_mm: 10.5,
+                y_mm: 20.0
+            }
+        );
+        assert_eq!((rows[1].line, rows[1].frame.as_str()), (4, "7"));
+        assert_eq!(
+            parse_targets("7,-1,2e1").unwrap()[0].target,
+            PointOfRegard {
+                x_mm: -1.0,
+                y_mm: 20.0
+            }
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_comma_stands_in_quotes() {
+        let rows = parse_targets("\"a, \"\"b\"\".png\",1,2").unwrap();
+        assert_eq!(rows[0].frame, "a, \"b\".png");
+    }
+
+    #[test]
+    fn a_bad_row_is_named_by_its_line() {
+        let refusal = |csv: &str| parse_targets(csv).unwrap_err();
+        assert_eq!(refusal("frame,x_mm,y_mm\n"), TargetsError::Empty);
+        assert_eq!(
+            refusal("a,1,2\nb,1\n"),
+            TargetsError::Columns { line: 2, found: 2 }
+        );
+        assert_eq!(refusal(",1,2"), TargetsError::NoFrame { line: 1 });
+        assert_eq!(
+            refusal("a,1,NaN"),
+            TargetsError::Position {
+                line: 1,
+                column: "y_mm",
+                found: "NaN".to_owned()
+            }
+        );
+        assert_eq!(
+            refusal("a,1,2\nb,1,2\na,3,4"),
+            TargetsError::Twice {
+                line: 3,
+                first: 1,
+                frame: "a".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn frames_are_found_by_name_and_then_by_number() {
+        let rows = parse_targets("7,1,1\n1,2,2\nnone.png,3,3").unwrap();
+        // A file called 7 wins over frame number 7.
+        let frames = [
+            frame(Some("7"), 0),
+            frame(Some("b.png"), 1),
+            frame(Some("c.png"), 7),
+        ];
+        let pairing = pair(&rows, &frames).unwrap();
+        let seqs: Vec<u64> = pairing.samples.iter().map(|sample| sample.seq).collect();
+        assert_eq!(seqs, [0, 1]);
+        assert_eq!(pairing.without_frame[0].frame, "none.png");
+    }
+
+    #[test]
+    fn a_table_for_other_frames_is_an_error() {
+        let rows = parse_targets("x.png,1,1").unwrap();
+        assert_eq!(
+            pair(&rows, &[frame(Some("y.png"), 0)]),
+            Err(TargetsError::NothingMatches {
+                rows: 1,
+                frame: "x.png".to_owned(),
+                line: 1
+            })
+        );
+    }
+
+    #[test]
+    fn the_same_place_is_one_target_whatever_the_order() {
+        let samples = [
+            sample(3, 100.0, Some(input(0.1))),
+            sample(1, 200.0, Some(input(0.1))),
+            sample(2, 100.9, Some(input(0.1))),
+            sample(0, 100.0, None),
+        ];
+        let groups = group_by_target(&samples, &screen()).unwrap();
+        assert_eq!(groups.len(), 2);
+        assert_eq!((groups[0].kept.len(), groups[0].n_lost), (2, 1));
+        // Frame 0 was lost, frames 2 and 3 are kept.
+        let order = groups[0].in_order(|_| ());
+        assert_eq!(order, [None, Some(()), Some(())]);
+    }
+
+    #[test]
+    fn an_eye_that_was_elsewhere_is_rejected() {
+        let yaws = [0.100, 0.102, 0.098, 0.101, 0.099, 0.100, 0.3];
+        let samples: Vec<TargetSample> = (0..)
+            .zip(yaws)
+            .map(|(seq, yaw)| sample(seq, 100.0, Some(input(yaw))))
+            .collect();
+        let groups = group_by_target(&samples, &screen()).unwrap();
+        assert_eq!((groups[0].kept.len(), groups[0].n_rejected), (6, 1));
+    }
+
+    #[test]
+    fn a_steady_eye_loses_no_samples() {
+        // Half a degree off five equal samples: within the floor.
+        let yaws = [0.1, 0.1, 0.1, 0.1, 0.1, 0.1087];
+        let samples: Vec<TargetSample> = (0..)
+            .zip(yaws)
+            .map(|(seq, yaw)| sample(seq, 100.0, Some(input(yaw))))
+            .collect();
+        assert_eq!(
+            group_by_target(&samples, &screen()).unwrap()[0].n_rejected,
+            0
+        );
+    }
+
+    #[test]
+    fn gaze_away_from_the_screen_is_rejected_not_lost() {
+        let samples = [sample(0, 100.0, Some(input(3.0)))];
+        let groups = group_by_target(&samples, &screen()).unwrap();
+        assert_eq!((groups[0].n_lost, groups[0].n_rejected), (0, 1));
+    }
+
+    #[test]
+    fn a_sample_that_is_no_number_is_named() {
+        let mut bad = input(0.1);
+        bad.features[3] = f32::NAN;
+        assert_eq!(
+            group_by_target(&[sample(9, 100.0, Some(bad))], &screen()).unwrap_err(),
+            CalibrationError::NonFinite {
+                seq: 9,
+                part: "features"
+            }
+        );
+        assert_eq!(
+            group_by_target(&[sample(9, f32::INFINITY, None)], &screen()).unwrap_err(),
+            CalibrationError::NonFinite {
+                seq: 9,
+                part: "target"
+            }
+        );
+    }
+
+    #[test]
+    fn an_unsure_sample_weighs_less_and_none_more_than_twice() {
+        let usual = Some(0.05);
+        assert!((confidence_weight(0.05, usual) - 1.0).abs() < 1e-6);
+        // 2 / (1 + 3²)
+        assert!((confidence_weight(0.15, usual) - 0.2).abs() < 1e-6);
+        assert!(confidence_weight(1e-6, usual) <= 2.0);
+        assert!((confidence_weight(0.0, usual) - 1.0).abs() < 1e-12);
+        assert!((confidence_weight(0.2, None) - 1.0).abs() < 1e-12);
     }
 }

@@ -1,4 +1,4 @@
-//! A person's profile: one TOML file a person, versioned, checksummed, never overwritten.
+//! A person's profile and the text it is kept as: TOML with a version and a checksum.
 //!
 //! ```text
 //! format = "gazed-profile"        four header lines, in this order
@@ -8,13 +8,8 @@
 //!
 //! user = "anna"                   the rest: [camera], [screen], [model], [quality]
 //! ```
-//!
-//! `NAME.toml` is the profile in force; saving keeps the one before as `NAME.1.toml`,
-//! `NAME.2.toml` and so on, the highest number being the latest. A profile is written to a
-//! temporary file, flushed to the disk and renamed, so a crash leaves the old one or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,96 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::model::{CalibrationModel, ModelKind};
 use crate::quality::Quality;
 use crate::screen::ScreenGeometry;
+use crate::user::UserName;
 
 /// Version of the file format that this program writes and reads.
 pub const PROFILE_VERSION: u32 = 1;
 
 /// First line of every profile.
 const FORMAT_LINE: &str = "format = \"gazed-profile\"";
-
-/// Longest name of a person, in bytes.
-pub const USER_NAME_CAPACITY: usize = 64;
-
-/// A larger file is not a profile; a profile of a thousand targets has 300 KB.
-const MAX_FILE_BYTES: u64 = 4 << 20;
-
-/// Sides of a screen differ when they do so by more than this, mm: a ruler's reading error.
-const SIDE_TOLERANCE_MM: f32 = 1.0;
-
-/// The screen has moved when its offset differs by more than this, mm.
-const OFFSET_TOLERANCE_MM: f32 = 2.0;
-
-/// The screen has been tilted when its tilt differs by more than this, rad (0.5°).
-const TILT_TOLERANCE_RAD: f32 = 0.0087;
-
-/// The lens differs when a focal length does so by more than this share.
-const FOCAL_TOLERANCE: f32 = 0.01;
-
-/// The name of a person; a value of this type can be part of a file name.
-///
-/// 1 to 64 ASCII letters, digits, `-`, `_` and `.`; does not begin with `.` and does not end in
-/// `.` and digits (that is how older profiles are named).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct UserName(String);
-
-impl UserName {
-    /// Checks a name.
-    ///
-    /// # Errors
-    /// [`ProfileError::UserName`] naming the rule that it breaks.
-    pub fn new(name: &str) -> Result<Self, ProfileError> {
-        let refuse = |rule: &'static str| {
-            Err(ProfileError::UserName {
-                found: name.chars().take(USER_NAME_CAPACITY).collect(),
-                rule,
-            })
-        };
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() {
-            return refuse("at least one character");
-        }
-        if name.len() > USER_NAME_CAPACITY {
-            return refuse("at most 64 characters");
-        }
-        if !name.chars().all(is_allowed) {
-            return refuse("letters a-z A-Z, digits, - _ . only");
-        }
-        if name.starts_with('.') {
-            return refuse("must not begin with a dot");
-        }
-        let last = name.rsplit_once('.').map(|(_, last)| last);
-        if last.is_some_and(|last| last.chars().all(|c| c.is_ascii_digit())) {
-            return refuse("must not end in a dot and digits");
-        }
-        Ok(UserName(name.to_owned()))
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for UserName {
-    type Error = ProfileError;
-
-    fn try_from(name: String) -> Result<Self, ProfileError> {
-        UserName::new(&name)
-    }
-}
-
-impl From<UserName> for String {
-    fn from(name: UserName) -> String {
-        name.0
-    }
-}
-
-impl std::fmt::Display for UserName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The camera that a profile was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,72 +67,6 @@ pub struct Profile {
     pub model: CalibrationModel,
     /// How good it was when it was made.
     pub quality: Quality,
-}
-
-/// Why a profile does not hold for the present camera and screen.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StaleReason {
-    /// Another camera.
-    Camera {
-        /// In the profile.
-        profile: String,
-        /// Now.
-        now: String,
-    },
-    /// Frames of another size.
-    FrameSize {
-        /// In the profile, px.
-        profile: [u32; 2],
-        /// Now, px.
-        now: [u32; 2],
-    },
-    /// Another focal length or principal point.
-    Intrinsics,
-    /// A screen of another size.
-    ScreenSize {
-        /// In the profile, mm.
-        profile: [f32; 2],
-        /// Now, mm.
-        now: [f32; 2],
-    },
-    /// Another resolution.
-    ScreenResolution {
-        /// In the profile, px.
-        profile: [u32; 2],
-        /// Now, px.
-        now: [u32; 2],
-    },
-    /// The screen stands elsewhere relative to the camera.
-    ScreenPose,
-}
-
-impl std::fmt::Display for StaleReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StaleReason::Camera { profile, now } => {
-                write!(f, "made with camera {profile}, now {now}")
-            }
-            StaleReason::FrameSize { profile, now } => write!(
-                f,
-                "made with frames of {}x{} px, now {}x{} px",
-                profile[0], profile[1], now[0], now[1]
-            ),
-            StaleReason::Intrinsics => f.write_str("made with another camera matrix"),
-            StaleReason::ScreenSize { profile, now } => write!(
-                f,
-                "made on a screen of {}x{} mm, now {}x{} mm",
-                profile[0], profile[1], now[0], now[1]
-            ),
-            StaleReason::ScreenResolution { profile, now } => write!(
-                f,
-                "made on a screen of {}x{} px, now {}x{} px",
-                profile[0], profile[1], now[0], now[1]
-            ),
-            StaleReason::ScreenPose => {
-                f.write_str("made with the screen elsewhere relative to the camera")
-            }
-        }
-    }
 }
 
 /// Why a profile cannot be read or written.
@@ -374,46 +220,6 @@ impl Profile {
         self.model.kind()
     }
 
-    /// Why the profile does not hold for this camera and screen; empty when it does.
-    ///
-    /// A resolution that is not known on either side is not compared.
-    pub fn stale_reasons(&self, camera: &CameraSetup, screen: &ScreenGeometry) -> Vec<StaleReason> {
-        let mut reasons = Vec::new();
-        if self.camera.id != camera.id {
-            reasons.push(StaleReason::Camera {
-                profile: self.camera.id.clone(),
-                now: camera.id.clone(),
-            });
-        }
-        if self.camera.frame_size_px != camera.frame_size_px {
-            reasons.push(StaleReason::FrameSize {
-                profile: self.camera.frame_size_px,
-                now: camera.frame_size_px,
-            });
-        } else if self.camera.intrinsics.differs_from(&camera.intrinsics) {
-            reasons.push(StaleReason::Intrinsics);
-        }
-        let size = |screen: &ScreenGeometry| [screen.width_mm(), screen.height_mm()];
-        if differ(&size(&self.screen), &size(screen), SIDE_TOLERANCE_MM) {
-            reasons.push(StaleReason::ScreenSize {
-                profile: size(&self.screen),
-                now: size(screen),
-            });
-        }
-        if let (Some(profile), Some(now)) = (self.screen.size_px(), screen.size_px())
-            && profile != now
-        {
-            reasons.push(StaleReason::ScreenResolution { profile, now });
-        }
-        let (profile, now) = (self.screen.pose(), screen.pose());
-        if differ(&profile.offset_mm, &now.offset_mm, OFFSET_TOLERANCE_MM)
-            || differ(&[profile.tilt_rad], &[now.tilt_rad], TILT_TOLERANCE_RAD)
-        {
-            reasons.push(StaleReason::ScreenPose);
-        }
-        reasons
-    }
-
     /// What serde cannot see. Sizes, poses and names are checked by their own types.
     fn check(&self, path: &Path) -> Result<(), ProfileError> {
         let refuse = |key: &'static str, reason: &'static str| {
@@ -456,19 +262,6 @@ impl Profile {
         }
         Ok(())
     }
-}
-
-impl Intrinsics {
-    fn differs_from(&self, other: &Intrinsics) -> bool {
-        let focal = FOCAL_TOLERANCE * self.fx_px.max(self.fy_px);
-        let numbers = |i: &Intrinsics| [i.fx_px, i.fy_px, i.cx_px, i.cy_px];
-        differ(&numbers(self), &numbers(other), focal)
-    }
-}
-
-/// Whether any two numbers differ by more than the tolerance.
-fn differ(a: &[f32], b: &[f32], tolerance: f32) -> bool {
-    a.iter().zip(b).any(|(a, b)| (a - b).abs() > tolerance)
 }
 
 /// The part after the header, once its length and checksum are what the header says.
@@ -538,222 +331,295 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// The folder that holds profiles.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProfileStore {
-    folder: PathBuf,
-}
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::{Affine, HeadTerm, Offset, Quadratic};
+    use crate::quality::TargetQuality;
+    use crate::screen::ScreenPose;
+    use gaze_protocol::PointOfRegard;
+    use proptest::prelude::*;
 
-impl ProfileStore {
-    /// A store in this folder; it is made at the first save.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        ProfileStore {
-            folder: folder.into(),
+    pub(crate) fn profile() -> Profile {
+        Profile {
+            user: UserName::new("anna").unwrap(),
+            created_unix_s: 1_767_225_600,
+            camera: CameraSetup {
+                id: "usb-Example_Webcam-video-index0".to_owned(),
+                frame_size_px: [640, 480],
+                intrinsics: Intrinsics {
+                    fx_px: 640.0,
+                    fy_px: 640.0,
+                    cx_px: 319.5,
+                    cy_px: 239.5,
+                },
+            },
+            screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
+            model: CalibrationModel::Offset(Offset {
+                shift: [0.01, -0.02],
+            }),
+            quality: Quality {
+                n_targets: 1,
+                n_samples: 3,
+                n_lost: 1,
+                n_rejected: 0,
+                data_loss: 1.0 / 3.0,
+                accuracy_deg: None,
+                error_deg: None,
+                error_mm: None,
+                precision_sd_deg: Some(0.7),
+                precision_rms_s2s_deg: None,
+                bcea_deg2: None,
+                targets: vec![TargetQuality {
+                    target: PointOfRegard {
+                        x_mm: 265.5,
+                        y_mm: 149.5,
+                    },
+                    n_used: 2,
+                    n_lost: 1,
+                    n_rejected: 0,
+                    accuracy_deg: None,
+                    azimuth_deg: None,
+                    elevation_deg: None,
+                    error_mm: None,
+                    precision_sd_deg: Some(0.7),
+                    precision_rms_s2s_deg: None,
+                    bcea_deg2: None,
+                }],
+            },
         }
     }
 
-    /// The folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    fn path() -> &'static Path {
+        Path::new("anna.toml")
     }
 
-    /// Where a person's profile in force is.
-    pub fn path(&self, user: &UserName) -> PathBuf {
-        self.folder.join(format!("{user}.toml"))
+    #[test]
+    fn a_profile_reads_back_as_it_was_written() {
+        let text = profile().to_text().unwrap();
+        assert_eq!(Profile::from_text(&text, path()).unwrap(), profile());
+        assert!(text.starts_with("format = \"gazed-profile\"\nversion = 1\nbytes = "));
+        // The whole file is TOML, header included.
+        assert!(text.parse::<toml::Table>().is_ok());
     }
 
-    /// Reads a person's profile.
-    ///
-    /// # Errors
-    /// [`ProfileError::Missing`] without one; others as [`Profile::from_text`], and when the
-    /// profile inside is another person's.
-    pub fn load(&self, user: &UserName) -> Result<Profile, ProfileError> {
-        let path = self.path(user);
-        let text = match read_text(&path) {
-            Err(ProfileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(ProfileError::Missing {
-                    user: user.to_string(),
-                    path,
-                });
-            }
-            text => text?,
+    #[test]
+    fn the_checksum_is_the_usual_crc_32() {
+        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_naming_both() {
+        let text = profile().to_text().unwrap();
+        let newer = text.replacen("version = 1", "version = 7", 1);
+        let error = Profile::from_text(&newer, path()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "anna.toml is a profile of version 7; this program reads version 1"
+        );
+    }
+
+    #[test]
+    fn a_profile_cut_anywhere_is_refused() {
+        let text = profile().to_text().unwrap();
+        for end in 0..text.len() {
+            assert!(
+                Profile::from_text(&text[..end], path()).is_err(),
+                "at {end}"
+            );
+        }
+        let error = Profile::from_text(&text[..text.len() - 1], path()).unwrap_err();
+        assert!(matches!(error, ProfileError::Truncated { .. }));
+    }
+
+    #[test]
+    fn an_edited_profile_is_refused() {
+        let text = profile().to_text().unwrap();
+        let edited = text.replacen("319.5", "319.6", 1);
+        let error = Profile::from_text(&edited, path()).unwrap_err();
+        assert!(matches!(error, ProfileError::Checksum { .. }));
+        let longer = format!("{text}\n[more]\n");
+        let error = Profile::from_text(&longer, path()).unwrap_err();
+        assert!(matches!(error, ProfileError::Checksum { .. }));
+    }
+
+    /// The text with a good header for whatever its body says.
+    fn resealed(text: &str, from: &str, to: &str) -> String {
+        assert!(text.contains(from), "{from} not in {text}");
+        let body = text.splitn(5, '\n').nth(4).unwrap().replacen(from, to, 1);
+        format!(
+            "{FORMAT_LINE}\nversion = 1\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+            body.len(),
+            crc32(body.as_bytes())
+        )
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_refused_even_with_a_good_checksum() {
+        let text = profile().to_text().unwrap();
+        let refusal = |from: &str, to: &str| {
+            Profile::from_text(&resealed(&text, from, to), path()).unwrap_err()
         };
-        let profile = Profile::from_text(&text, &path)?;
-        if profile.user != *user {
-            return Err(ProfileError::OtherUser {
-                path,
-                found: profile.user.to_string(),
-                expected: user.to_string(),
-            });
-        }
-        Ok(profile)
-    }
-
-    /// Writes a person's profile and makes it the one in force; the one before is kept. Returns
-    /// where it is.
-    ///
-    /// # Errors
-    /// [`ProfileError::Io`] when the disk says no, [`ProfileError::Value`] for a profile that
-    /// could not be read back; the profile in force stays as it was.
-    pub fn save(&self, profile: &Profile) -> Result<PathBuf, ProfileError> {
-        let text = profile.to_text()?;
-        let path = self.path(&profile.user);
-        fs::create_dir_all(&self.folder)
-            .map_err(|source| failed("create", &self.folder, source))?;
-        let temporary = self
-            .folder
-            .join(format!(".{}.{}.tmp", profile.user, std::process::id()));
-        let written = write_flushed(&temporary, &text)
-            .and_then(|()| self.keep_present(&profile.user))
-            .and_then(|()| {
-                fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))
-            });
-        if let Err(error) = written {
-            // What failed is said below; a leftover temporary file is hidden and harmless.
-            let _ = fs::remove_file(&temporary);
-            return Err(error);
-        }
-        flush_folder(&self.folder)?;
-        Ok(path)
-    }
-
-    /// Names of all people with a profile in force, sorted.
-    ///
-    /// # Errors
-    /// [`ProfileError::Io`] when the folder cannot be read; a folder that does not exist is empty.
-    pub fn users(&self) -> Result<Vec<UserName>, ProfileError> {
-        let mut users: Vec<UserName> = self
-            .file_names()?
-            .iter()
-            .filter_map(|name| UserName::new(name.strip_suffix(".toml")?).ok())
-            .collect();
-        users.sort();
-        Ok(users)
-    }
-
-    /// Paths of a person's older profiles, oldest first.
-    ///
-    /// # Errors
-    /// As [`ProfileStore::users`].
-    pub fn history(&self, user: &UserName) -> Result<Vec<PathBuf>, ProfileError> {
-        Ok(self
-            .history_numbers(user)?
-            .into_iter()
-            .map(|number| self.history_path(user, number))
-            .collect())
-    }
-
-    /// Gives the profile in force a second name with the next number, so that it is never missing.
-    fn keep_present(&self, user: &UserName) -> Result<(), ProfileError> {
-        let present = self.path(user);
-        if !present.exists() {
-            return Ok(());
-        }
-        let mut number = self
-            .history_numbers(user)?
-            .last()
-            .map_or(1, |last| last + 1);
-        loop {
-            let kept = self.history_path(user, number);
-            match fs::hard_link(&present, &kept) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                // File systems without links, such as FAT on a memory card.
-                Err(_) => {
-                    let text = read_bytes(&present)?;
-                    return write_flushed(&kept, text);
-                }
-            }
-        }
-    }
-
-    fn history_path(&self, user: &UserName, number: u64) -> PathBuf {
-        self.folder.join(format!("{user}.{number}.toml"))
-    }
-
-    fn history_numbers(&self, user: &UserName) -> Result<Vec<u64>, ProfileError> {
-        let mut numbers: Vec<u64> = self
-            .file_names()?
-            .iter()
-            .filter_map(|name| {
-                let number = name
-                    .strip_prefix(user.as_str())?
-                    .strip_prefix('.')?
-                    .strip_suffix(".toml")?;
-                let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-                is_number.then(|| number.parse().ok())?
-            })
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
-    }
-
-    fn file_names(&self) -> Result<Vec<String>, ProfileError> {
-        let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|source| failed("list", &self.folder, source))?,
+        let key = |error: ProfileError| match error {
+            ProfileError::Value { key, .. } => key,
+            other => panic!("{other}"),
         };
-        let mut names = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|source| failed("list", &self.folder, source))?;
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        assert_eq!(key(refusal("shift = [0.01", "shift = [nan")), "shift");
+        assert_eq!(
+            key(refusal("fx_px = 640.0", "fx_px = -1.0")),
+            "camera.intrinsics"
+        );
+        assert_eq!(
+            key(refusal("data_loss = 0.3", "data_loss = inf #")),
+            "data_loss"
+        );
+        assert!(matches!(
+            refusal("width_mm = 531.0", "width_mm = -531.0"),
+            ProfileError::Syntax { .. }
+        ));
+        assert!(matches!(
+            refusal("user = \"anna\"", "user = \"../anna\""),
+            ProfileError::Syntax { .. }
+        ));
+        assert!(matches!(
+            refusal("created_unix_s", "unheard_of"),
+            ProfileError::Syntax { .. }
+        ));
     }
-}
 
-fn failed(action: &'static str, path: &Path, source: io::Error) -> ProfileError {
-    ProfileError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, ProfileError> {
-    fs::read(path).map_err(|source| failed("read", path, source))
-}
-
-fn read_text(path: &Path) -> Result<String, ProfileError> {
-    let length = fs::metadata(path)
-        .map_err(|source| failed("read", path, source))?
-        .len();
-    if length > MAX_FILE_BYTES {
-        return Err(ProfileError::NotAProfile {
-            path: path.to_owned(),
-            reason: "it is larger than 4 MiB",
+    #[test]
+    fn a_profile_that_could_not_be_read_back_is_not_written() {
+        let mut bad = profile();
+        bad.model = CalibrationModel::Offset(Offset {
+            shift: [f32::NAN, 0.0],
         });
+        assert!(matches!(
+            bad.to_text(),
+            Err(ProfileError::Value { key: "shift", .. })
+        ));
+        let mut bad = profile();
+        bad.camera.id.clear();
+        assert!(bad.to_text().is_err());
     }
-    String::from_utf8(read_bytes(path)?).map_err(|_| ProfileError::NotAProfile {
-        path: path.to_owned(),
-        reason: "it is not UTF-8 text",
-    })
-}
 
-/// Writes a file that only its owner can read (gaze is biometric) and waits for the disk.
-fn write_flushed(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ProfileError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let write = |file: &mut File| {
-        file.write_all(contents.as_ref())?;
-        file.sync_all()
-    };
-    options
-        .open(path)
-        .and_then(|mut file| write(&mut file))
-        .map_err(|source| failed("write", path, source))
-}
-
-/// Waits until the folder's own entries are on the disk.
-fn flush_folder(folder: &Path) -> Result<(), ProfileError> {
-    if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| failed("flush", folder, source))?;
+    fn number() -> impl Strategy<Value = f32> {
+        -1e3f32..1e3
     }
-    Ok(())
+
+    fn numbers() -> impl Strategy<Value = [f32; 2]> {
+        [number(), number()]
+    }
+
+    fn sizes() -> impl Strategy<Value = [f32; 2]> {
+        [1e-6f32..1e3, 1e-6f32..1e3]
+    }
+
+    fn head() -> impl Strategy<Value = Option<HeadTerm>> {
+        proptest::option::of(
+            ([numbers(), numbers()], numbers(), sizes(), sizes()).prop_map(
+                |(gain, centre_rad, spread_rad, reach)| HeadTerm {
+                    gain,
+                    centre_rad,
+                    spread_rad,
+                    reach,
+                },
+            ),
+        )
+    }
+
+    fn model() -> impl Strategy<Value = CalibrationModel> {
+        let affine = || (numbers(), [numbers(), numbers()], head());
+        let bend = [
+            [number(), number(), number()],
+            [number(), number(), number()],
+        ];
+        prop_oneof![
+            numbers().prop_map(|shift| CalibrationModel::Offset(Offset { shift })),
+            affine().prop_map(|(shift, gain, head)| {
+                CalibrationModel::Affine(Affine { shift, gain, head })
+            }),
+            (affine(), bend, numbers(), sizes(), sizes()).prop_map(
+                |((shift, gain, head), curvature, centre, spread, reach)| {
+                    CalibrationModel::Quadratic(Quadratic {
+                        shift,
+                        gain,
+                        curvature,
+                        centre,
+                        spread,
+                        reach,
+                        head,
+                    })
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_what_was_written_gives_the_same_profile(
+            model in model(),
+            name in "[A-Za-z0-9_-]{1,64}",
+            id in "[^\\p{C}]{1,60}",
+            created_unix_s in 0u64..(1 << 62),
+            sides in [1e-3f32..5e4, 1e-3f32..5e4],
+            offset_mm in [number(), number(), number()],
+            tilt_rad in -1.3f32..1.3,
+            size_px in proptest::option::of((1u32.., 1u32..)),
+            share in 0f32..1.0,
+            known in proptest::option::of(0f32..100.0),
+        ) {
+            let mut screen = ScreenGeometry::new(sides[0], sides[1])
+                .unwrap()
+                .with_pose(ScreenPose { offset_mm, tilt_rad })
+                .unwrap();
+            if let Some((width, height)) = size_px {
+                screen = screen.with_size_px(width, height).unwrap();
+            }
+            let mut written = profile();
+            written.user = UserName::new(&name).unwrap();
+            written.created_unix_s = created_unix_s;
+            written.camera.id = id;
+            written.screen = screen;
+            written.model = model;
+            written.quality.data_loss = share;
+            written.quality.accuracy_deg = known;
+            written.quality.targets[0].bcea_deg2 = known;
+            let text = written.to_text().unwrap();
+            prop_assert_eq!(Profile::from_text(&text, path()).unwrap(), written);
+        }
+
+        #[test]
+        fn a_garbled_profile_is_refused_without_a_panic(
+            position in 0usize..1000,
+            byte in 0u8..128,
+            drop in 0usize..3,
+        ) {
+            let text = profile().to_text().unwrap();
+            let mut bytes = text.clone().into_bytes();
+            let position = position % bytes.len();
+            bytes.splice(position..(position + drop).min(text.len()), [byte]);
+            let garbled = String::from_utf8(bytes).unwrap();
+            let read = Profile::from_text(&garbled, path());
+            if garbled != text {
+                // A byte of the header may change its spelling (00 before a number) but not what
+                // it says.
+                prop_assert!(read.is_err() || read.unwrap() == profile());
+            }
+        }
+
+        #[test]
+        fn any_text_is_refused_without_a_panic(text in "\\PC{0,200}") {
+            prop_assert!(Profile::from_text(&text, path()).is_err());
+        }
+
+        #[test]
+        fn a_good_header_before_any_text_is_refused_without_a_panic(body in "[ -~\n]{0,200}") {
+            let text = format!(
+                "{FORMAT_LINE}\nversion = 1\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+                body.len(),
+                crc32(body.as_bytes())
+            );
+            prop_assert!(Profile::from_text(&text, path()).is_err());
+        }
+    }
 }

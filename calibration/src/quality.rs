@@ -275,3 +275,87 @@ impl Quality {
             .map(|(name, _)| name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gaze(pairs: &[(f64, f64)]) -> Vec<Option<FickDeg>> {
+        pairs
+            .iter()
+            .map(|&(azimuth, elevation)| {
+                azimuth
+                    .is_finite()
+                    .then_some(FickDeg { azimuth, elevation })
+            })
+            .collect()
+    }
+
+    /// Six samples, the third missing.
+    fn six() -> Vec<Option<FickDeg>> {
+        gaze(&[
+            (1.0, -2.0),
+            (1.4, -2.3),
+            (f64::NAN, f64::NAN),
+            (0.7, -1.8),
+            (1.1, -2.6),
+            (1.9, -2.2),
+        ])
+    }
+
+    fn close(found: f64, expected: f64) -> bool {
+        (found - expected).abs() < 1e-9 /* f64, degrees */
+    }
+
+    /// Expected numbers: ETDQualitizer 1.2.0, `accuracy`, on the same samples.
+    #[test]
+    fn accuracy_agrees_with_etdqualitizer() {
+        let target = |azimuth, elevation| FickDeg { azimuth, elevation };
+        let near = accuracy(&six(), target(1.5, -2.5)).unwrap();
+        assert!(close(near.offset, 0.425029138916081));
+        assert!(close(near.azimuth, -0.27982981720099026));
+        assert!(close(near.elevation, 0.31991538895048355));
+        let far = gaze(&[(20.0, 12.0), (21.0, 11.0), (19.5, 13.0)]);
+        let far = accuracy(&far, target(18.0, 14.0)).unwrap();
+        assert!(close(far.offset, 2.9088047732444497));
+        assert!(close(far.azimuth, 2.1223741639167883));
+        assert!(close(far.elevation, -1.989593918523844));
+    }
+
+    /// Expected numbers: ETDQualitizer 1.2.0, `std`, `rms_s2s`, `bcea`, `data_loss_from_invalid`.
+    #[test]
+    fn precision_and_loss_agree_with_etdqualitizer() {
+        assert!(close(precision_sd_deg(&six()).unwrap(), 0.4890807704254993));
+        assert!(close(
+            precision_rms_s2s_deg(&six()).unwrap(),
+            0.7852812659593164
+        ));
+        assert!(close(bcea_deg2(&six()).unwrap(), 0.9045583972183905));
+        assert!(close(data_loss(&six()).unwrap(), 0.16666666666666664));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_none() {
+        let lost = gaze(&[(f64::NAN, 0.0), (f64::NAN, 0.0)]);
+        assert_eq!(accuracy(&lost, FickDeg::default()), None);
+        assert_eq!(precision_sd_deg(&lost), None);
+        assert_eq!(bcea_deg2(&lost), None);
+        assert_eq!(data_loss(&lost), Some(1.0));
+        assert_eq!(data_loss(&[]), None);
+        let apart = gaze(&[(1.0, 1.0), (f64::NAN, 0.0), (2.0, 1.0)]);
+        assert_eq!(precision_rms_s2s_deg(&apart), None);
+        // All on one line: no area.
+        assert_eq!(
+            bcea_deg2(&gaze(&[(1.0, 0.0), (2.0, 0.0), (4.0, 0.0)])),
+            None
+        );
+    }
+
+    #[test]
+    fn a_tangent_to_the_right_and_down_is_positive_azimuth_and_negative_elevation() {
+        let direction = FickDeg::from_tangent([1.0, 1.0]);
+        // atan 1 = 45°, −atan(1 / √2) = −35.2644°
+        assert!((direction.azimuth - 45.0).abs() < 1e-9);
+        assert!((direction.elevation + 35.264_389_682_754_65).abs() < 1e-9);
+    }
+}

@@ -384,7 +384,7 @@ mod tests {
         let por = monitor()
             .point_of_regard([-50.0, 0.0, 600.0], gaze(0.0, 0.0))
             .unwrap();
-        assert_eq!(por.x_mm, 315.5);
+        assert_eq!(por, point(315.5, 0.0));
     }
 
     #[test]
@@ -399,7 +399,7 @@ mod tests {
         let por = screen
             .point_of_regard([0.0, 110.0, 600.0], gaze(0.0, 0.0))
             .unwrap();
-        assert_eq!(por.y_mm, 100.0);
+        assert_eq!(por, point(265.5, 100.0));
     }
 
     #[test]
@@ -439,8 +439,8 @@ mod tests {
     fn the_corners_are_where_pixels_and_shares_say() {
         let screen = monitor();
         assert_eq!(screen.to_px(point(531.0, 299.0)), Some([1920.0, 1080.0]));
-        assert_eq!(screen.to_normalised(screen.centre()), [0.5, 0.5]);
-        assert_eq!(screen.to_camera(point(0.0, 0.0)), [265.5, 0.0, 0.0]);
+        assert_eq!(screen.from_normalised([0.5, 0.5]), screen.centre());
+        assert_eq!(screen.foot([265.5, 0.0, 1.0]), Some((point(0.0, 0.0), 1.0)));
     }
 
     #[test]

@@ -1,0 +1,395 @@
+//! The folder of profiles: one file a person, replaced whole, older ones kept.
+//!
+//! `NAME.toml` is the profile in force; saving keeps the one before as `NAME.1.toml`,
+//! `NAME.2.toml` and so on, the highest number being the latest. A profile is written to a
+//! temporary file, flushed to the disk and renamed, so a crash leaves the old one or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::profile::{Profile, ProfileError};
+use crate::user::UserName;
+
+/// A larger file is not a profile; a profile of a thousand targets has 300 KB.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The folder that holds profiles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileStore {
+    folder: PathBuf,
+}
+
+impl ProfileStore {
+    /// A store in this folder; it is made at the first save.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        ProfileStore {
+            folder: folder.into(),
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where a person's profile in force is.
+    pub fn path(&self, user: &UserName) -> PathBuf {
+        self.folder.join(format!("{user}.toml"))
+    }
+
+    /// Reads a person's profile.
+    ///
+    /// # Errors
+    /// [`ProfileError::Missing`] without one; others as [`Profile::from_text`], and when the
+    /// profile inside is another person's.
+    pub fn load(&self, user: &UserName) -> Result<Profile, ProfileError> {
+        let path = self.path(user);
+        let text = match read_text(&path) {
+            Err(ProfileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(ProfileError::Missing {
+                    user: user.to_string(),
+                    path,
+                });
+            }
+            text => text?,
+        };
+        let profile = Profile::from_text(&text, &path)?;
+        if profile.user != *user {
+            return Err(ProfileError::OtherUser {
+                path,
+                found: profile.user.to_string(),
+                expected: user.to_string(),
+            });
+        }
+        Ok(profile)
+    }
+
+    /// Writes a person's profile and makes it the one in force; the one before is kept. Returns
+    /// where it is.
+    ///
+    /// # Errors
+    /// [`ProfileError::Io`] when the disk says no, [`ProfileError::Value`] for a profile that
+    /// could not be read back; the profile in force stays as it was.
+    pub fn save(&self, profile: &Profile) -> Result<PathBuf, ProfileError> {
+        let text = profile.to_text()?;
+        let path = self.path(&profile.user);
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| failed("create", &self.folder, source))?;
+        let temporary = self
+            .folder
+            .join(format!(".{}.{}.tmp", profile.user, std::process::id()));
+        let written = write_flushed(&temporary, &text)
+            .and_then(|()| self.keep_present(&profile.user))
+            .and_then(|()| {
+                fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))
+            });
+        if let Err(error) = written {
+            // What failed is said below; a leftover temporary file is hidden and harmless.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        flush_folder(&self.folder)?;
+        Ok(path)
+    }
+
+    /// Names of all people with a profile in force, sorted.
+    ///
+    /// # Errors
+    /// [`ProfileError::Io`] when the folder cannot be read; a folder that does not exist is empty.
+    pub fn users(&self) -> Result<Vec<UserName>, ProfileError> {
+        let mut users: Vec<UserName> = self
+            .file_names()?
+            .iter()
+            .filter_map(|name| UserName::new(name.strip_suffix(".toml")?).ok())
+            .collect();
+        users.sort();
+        Ok(users)
+    }
+
+    /// Paths of a person's older profiles, oldest first.
+    ///
+    /// # Errors
+    /// As [`ProfileStore::users`].
+    pub fn history(&self, user: &UserName) -> Result<Vec<PathBuf>, ProfileError> {
+        Ok(self
+            .history_numbers(user)?
+            .into_iter()
+            .map(|number| self.history_path(user, number))
+            .collect())
+    }
+
+    /// Gives the profile in force a second name with the next number, so that it is never missing.
+    fn keep_present(&self, user: &UserName) -> Result<(), ProfileError> {
+        let present = self.path(user);
+        if !present.exists() {
+            return Ok(());
+        }
+        let mut number = self
+            .history_numbers(user)?
+            .last()
+            .map_or(1, |last| last + 1);
+        loop {
+            let kept = self.history_path(user, number);
+            match fs::hard_link(&present, &kept) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                // File systems without links, such as FAT on a memory card.
+                Err(_) => {
+                    let text = read_bytes(&present)?;
+                    return write_flushed(&kept, text);
+                }
+            }
+        }
+    }
+
+    fn history_path(&self, user: &UserName, number: u64) -> PathBuf {
+        self.folder.join(format!("{user}.{number}.toml"))
+    }
+
+    fn history_numbers(&self, user: &UserName) -> Result<Vec<u64>, ProfileError> {
+        let mut numbers: Vec<u64> = self
+            .file_names()?
+            .iter()
+            .filter_map(|name| {
+                let number = name
+                    .strip_prefix(user.as_str())?
+                    .strip_prefix('.')?
+                    .strip_suffix(".toml")?;
+                let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+                is_number.then(|| number.parse().ok())?
+            })
+            .collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn file_names(&self) -> Result<Vec<String>, ProfileError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|source| failed("list", &self.folder, source))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| failed("list", &self.folder, source))?;
+            if let Ok(name) = entry.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+fn failed(action: &'static str, path: &Path, source: io::Error) -> ProfileError {
+    ProfileError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, ProfileError> {
+    fs::read(path).map_err(|source| failed("read", path, source))
+}
+
+fn read_text(path: &Path) -> Result<String, ProfileError> {
+    let length = fs::metadata(path)
+        .map_err(|source| failed("read", path, source))?
+        .len();
+    if length > MAX_FILE_BYTES {
+        return Err(ProfileError::NotAProfile {
+            path: path.to_owned(),
+            reason: "it is larger than 4 MiB",
+        });
+    }
+    String::from_utf8(read_bytes(path)?).map_err(|_| ProfileError::NotAProfile {
+        path: path.to_owned(),
+        reason: "it is not UTF-8 text",
+    })
+}
+
+/// Writes a file that only its owner can read (gaze is biometric) and waits for the disk.
+fn write_flushed(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ProfileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let write = |file: &mut File| {
+        file.write_all(contents.as_ref())?;
+        file.sync_all()
+    };
+    options
+        .open(path)
+        .and_then(|mut file| write(&mut file))
+        .map_err(|source| failed("write", path, source))
+}
+
+/// Waits until the folder's own entries are on the disk.
+fn flush_folder(folder: &Path) -> Result<(), ProfileError> {
+    if cfg!(unix) {
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| failed("flush", folder, source))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{CalibrationModel, Offset};
+    use crate::profile::{CameraSetup, Intrinsics};
+    use crate::quality::Quality;
+    use crate::screen::ScreenGeometry;
+
+    /// A folder of its own for a test, removed when the test ends.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(test: &str) -> Folder {
+            let name = format!("gaze-calibration-{}-{test}", std::process::id());
+            Folder(std::env::temp_dir().join(name))
+        }
+
+        fn store(&self) -> ProfileStore {
+            ProfileStore::new(&self.0)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn anna() -> UserName {
+        UserName::new("anna").unwrap()
+    }
+
+    fn profile(user: &str, shift: f32) -> Profile {
+        Profile {
+            user: UserName::new(user).unwrap(),
+            created_unix_s: 1,
+            camera: CameraSetup {
+                id: "synthetic".to_owned(),
+                frame_size_px: [640, 480],
+                intrinsics: Intrinsics {
+                    fx_px: 640.0,
+                    fy_px: 640.0,
+                    cx_px: 319.5,
+                    cy_px: 239.5,
+                },
+            },
+            screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
+            model: CalibrationModel::Offset(Offset {
+                shift: [shift, 0.0],
+            }),
+            quality: Quality {
+                n_targets: 0,
+                n_samples: 0,
+                n_lost: 0,
+                n_rejected: 0,
+                data_loss: 0.0,
+                accuracy_deg: None,
+                error_deg: None,
+                error_mm: None,
+                precision_sd_deg: None,
+                precision_rms_s2s_deg: None,
+                bcea_deg2: None,
+                targets: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_saved_profile_is_loaded_again() {
+        let folder = Folder::new("load");
+        let path = folder.store().save(&profile("anna", 0.1)).unwrap();
+        assert_eq!(path, folder.store().path(&anna()));
+        assert_eq!(folder.store().load(&anna()).unwrap(), profile("anna", 0.1));
+    }
+
+    #[test]
+    fn older_profiles_are_kept_in_order() {
+        let folder = Folder::new("history");
+        let store = folder.store();
+        for shift in [0.1, 0.2, 0.3] {
+            store.save(&profile("anna", shift)).unwrap();
+        }
+        store.save(&profile("anna.b", 0.9)).unwrap();
+        assert_eq!(store.load(&anna()).unwrap(), profile("anna", 0.3));
+        let history = store.history(&anna()).unwrap();
+        let shifts: Vec<Profile> = history
+            .iter()
+            .map(|path| Profile::from_text(&fs::read_to_string(path).unwrap(), path).unwrap())
+            .collect();
+        assert_eq!(shifts, [profile("anna", 0.1), profile("anna", 0.2)]);
+        assert!(history[1].ends_with("anna.2.toml"));
+        let users: Vec<String> = store
+            .users()
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(users, ["anna", "anna.b"]);
+        let left: Vec<String> = store.file_names().unwrap();
+        assert!(left.iter().all(|name| !name.ends_with(".tmp")), "{left:?}");
+    }
+
+    #[test]
+    fn a_person_without_a_profile_is_told_so() {
+        let folder = Folder::new("missing");
+        assert!(matches!(
+            folder.store().load(&anna()),
+            Err(ProfileError::Missing { .. })
+        ));
+        assert_eq!(folder.store().users().unwrap(), []);
+    }
+
+    #[test]
+    fn a_copied_profile_is_not_another_persons() {
+        let folder = Folder::new("copied");
+        let store = folder.store();
+        let path = store.save(&profile("anna", 0.1)).unwrap();
+        let ben = UserName::new("ben").unwrap();
+        fs::copy(path, store.path(&ben)).unwrap();
+        assert!(matches!(
+            store.load(&ben),
+            Err(ProfileError::OtherUser { .. })
+        ));
+    }
+
+    #[test]
+    fn a_refused_profile_leaves_the_one_in_force() {
+        let folder = Folder::new("refused");
+        let store = folder.store();
+        store.save(&profile("anna", 0.1)).unwrap();
+        assert!(store.save(&profile("anna", f32::NAN)).is_err());
+        assert_eq!(store.load(&anna()).unwrap(), profile("anna", 0.1));
+        assert_eq!(store.history(&anna()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_large_is_no_profile() {
+        let folder = Folder::new("binary");
+        let store = folder.store();
+        store.save(&profile("anna", 0.1)).unwrap();
+        for contents in [vec![0xFF, 0xFE, 0x00], vec![b'a'; 5 << 20]] {
+            fs::write(store.path(&anna()), contents).unwrap();
+            assert!(matches!(
+                store.load(&anna()),
+                Err(ProfileError::NotAProfile { .. })
+            ));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_can_read_a_profile() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = Folder::new("mode");
+        let path = folder.store().save(&profile("anna", 0.1)).unwrap();
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
