@@ -10,6 +10,8 @@ mod ffmpeg;
 mod images;
 mod jpeg;
 mod luma;
+#[cfg(any(feature = "nokhwa", not(target_os = "linux")))]
+mod nokhwa;
 mod paced;
 mod picture;
 mod spec;
@@ -19,6 +21,7 @@ mod v4l2;
 mod video;
 mod y4m;
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::frame::Frame;
@@ -160,7 +163,8 @@ pub fn open(
     settings.check()?;
     Ok(match spec {
         SourceSpec::Auto => open_first_camera(settings)?,
-        SourceSpec::V4l2(device) => open_camera(device, settings)?,
+        SourceSpec::V4l2(device) => open_v4l2(device, settings)?,
+        SourceSpec::Nokhwa { camera } => open_nokhwa(camera, settings)?,
         SourceSpec::Video(file) => paced::open(video::open(file, settings)?, settings),
         SourceSpec::Images(path) => {
             paced::open(Box::new(images::Images::open(path, settings)?), settings)
@@ -176,27 +180,41 @@ fn open_first_camera(settings: &SourceSettings) -> Result<Box<dyn FrameSource>, 
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_first_camera(_: &SourceSettings) -> Result<Box<dyn FrameSource>, CameraError> {
-    Err(CameraError::NoCamera {
-        refused: Vec::new(),
+fn open_first_camera(settings: &SourceSettings) -> Result<Box<dyn FrameSource>, CameraError> {
+    open_nokhwa("0", settings).map_err(|error| CameraError::NoCamera {
+        refused: vec![error.to_string()],
     })
 }
 
 #[cfg(target_os = "linux")]
-fn open_camera(
-    device: &std::path::Path,
+fn open_v4l2(
+    device: &Path,
     settings: &SourceSettings,
 ) -> Result<Box<dyn FrameSource>, CameraError> {
     Ok(Box::new(v4l2::Camera::open(device, settings)?))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_camera(
-    device: &std::path::Path,
-    _: &SourceSettings,
+fn open_v4l2(_: &Path, _: &SourceSettings) -> Result<Box<dyn FrameSource>, CameraError> {
+    Err(CameraError::NotBuiltIn {
+        kind: "v4l2",
+        remedy: "it is a part of Linux; write nokhwa:0 instead",
+    })
+}
+
+#[cfg(any(feature = "nokhwa", not(target_os = "linux")))]
+fn open_nokhwa(
+    camera: &str,
+    settings: &SourceSettings,
 ) -> Result<Box<dyn FrameSource>, CameraError> {
-    Err(CameraError::NotFound {
-        device: device.display().to_string(),
+    Ok(Box::new(nokhwa::Camera::open(camera, settings)?))
+}
+
+#[cfg(not(any(feature = "nokhwa", not(target_os = "linux"))))]
+fn open_nokhwa(_: &str, _: &SourceSettings) -> Result<Box<dyn FrameSource>, CameraError> {
+    Err(CameraError::NotBuiltIn {
+        kind: "nokhwa",
+        remedy: "build with `--features nokhwa`, or write v4l2:/dev/video0 instead",
     })
 }
 
@@ -204,9 +222,9 @@ fn open_camera(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CameraInfo {
     /// Device node: `/dev/video0`.
-    pub device: std::path::PathBuf,
+    pub device: PathBuf,
     /// Name that stays the same over reboots, under `/dev/v4l/by-id` or else `/dev/v4l/by-path`.
-    pub stable_id: Option<std::path::PathBuf>,
+    pub stable_id: Option<PathBuf>,
     /// What the driver calls it.
     pub card: String,
     /// What it offers: `YUYV 640x480 30/s`, the best rate of each size. Empty when it cannot be

@@ -72,7 +72,10 @@ impl Recording {
         let spec = SourceSpec::from_name_or_path(input)?;
         let has_end = match spec {
             SourceSpec::Video(_) | SourceSpec::Images(_) | SourceSpec::Command(_) => true,
-            SourceSpec::Auto | SourceSpec::V4l2(_) | SourceSpec::Synthetic { .. } => false,
+            SourceSpec::Auto
+            | SourceSpec::V4l2(_)
+            | SourceSpec::Nokhwa { .. }
+            | SourceSpec::Synthetic { .. } => false,
         };
         if !has_end && n_frames.is_none() {
             return Err(ProcessError::Endless { spec: spec.to_string() });

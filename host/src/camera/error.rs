@@ -72,6 +72,22 @@ pub enum CameraError {
         /// The system's own words.
         source: io::Error,
     },
+    /// The library that reads the camera refused.
+    #[error("{device}: {reason}; is the camera plugged in, and not in use by another program?")]
+    Library {
+        /// The camera as it was asked for.
+        device: String,
+        /// The library's own words.
+        reason: String,
+    },
+    /// This build cannot read this kind of source.
+    #[error("sources of the kind {kind:?} are not built in: {remedy}")]
+    NotBuiltIn {
+        /// The word before the colon.
+        kind: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// No picture came for too long.
     #[error(
         "{source_name}: no picture for {} s; check the camera's cable and its program",
@@ -214,6 +230,7 @@ impl CameraError {
                 | CameraError::PermissionDenied { .. }
                 | CameraError::Unplugged { .. }
                 | CameraError::Device { .. }
+                | CameraError::Library { .. }
                 | CameraError::Timeout { .. }
                 | CameraError::CommandEnded { .. }
         )

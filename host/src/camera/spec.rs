@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::picture;
 
-const FORMS: &str = "auto, v4l2:/dev/video0, video:FILE, images:DIR, command:'PROGRAM ARGS…', \
+const FORMS: &str = "auto, v4l2:/dev/video0, nokhwa:0, video:FILE, images:DIR, command:'PROGRAM ARGS…', \
                      synthetic, synthetic:SEED";
 
 /// Which source to read.
@@ -16,6 +16,11 @@ pub enum SourceSpec {
     Auto,
     /// A V4L2 device: `/dev/video0`, or a stable name under `/dev/v4l/by-id`.
     V4l2(PathBuf),
+    /// A camera that the crate `nokhwa` reads; built in off Linux and with the feature `nokhwa`.
+    Nokhwa {
+        /// Its number or name.
+        camera: String,
+    },
     /// A recorded video.
     Video(PathBuf),
     /// A folder of pictures, or a single picture.
@@ -153,32 +158,35 @@ impl FromStr for SourceSpec {
     type Err = SpecError;
 
     fn from_str(given: &str) -> Result<Self, SpecError> {
-        let (kind, rest) = match given.split_once(':') {
-            Some((kind, rest)) => (kind, Some(rest)),
+        let (kind, after) = match given.split_once(':') {
+            Some((kind, after)) => (kind, Some(after)),
             None => (given, None),
         };
-        let path = |missing| match rest {
-            Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        let rest = |missing| match after {
+            Some(rest) if !rest.is_empty() => Ok(rest),
             _ => Err(SpecError::Missing {
                 given: given.to_owned(),
                 missing,
             }),
         };
         match kind {
-            "auto" if rest.is_none() => Ok(SourceSpec::Auto),
+            "auto" if after.is_none() => Ok(SourceSpec::Auto),
             "auto" => Err(SpecError::Surplus {
                 given: given.to_owned(),
             }),
-            "v4l2" => Ok(SourceSpec::V4l2(path("the device")?)),
-            "video" => Ok(SourceSpec::Video(path("the file")?)),
-            "images" => Ok(SourceSpec::Images(path("the folder")?)),
+            "v4l2" => Ok(SourceSpec::V4l2(rest("the device")?.into())),
+            "nokhwa" => Ok(SourceSpec::Nokhwa {
+                camera: rest("the camera's number")?.to_owned(),
+            }),
+            "video" => Ok(SourceSpec::Video(rest("the file")?.into())),
+            "images" => Ok(SourceSpec::Images(rest("the folder")?.into())),
             "command" => {
-                let words = shlex::split(rest.unwrap_or("")).ok_or_else(|| SpecError::Quotes {
+                let words = shlex::split(after.unwrap_or("")).ok_or_else(|| SpecError::Quotes {
                     given: given.to_owned(),
                 })?;
                 Ok(SourceSpec::Command(CommandLine::from_words(words)?))
             }
-            "synthetic" => match rest {
+            "synthetic" => match after {
                 None => Ok(SourceSpec::Synthetic { seed: 0 }),
                 Some(seed) => match seed.parse() {
                     Ok(seed) => Ok(SourceSpec::Synthetic { seed }),
@@ -200,6 +208,7 @@ impl fmt::Display for SourceSpec {
         match self {
             SourceSpec::Auto => f.write_str("auto"),
             SourceSpec::V4l2(device) => write!(f, "v4l2:{}", device.display()),
+            SourceSpec::Nokhwa { camera } => write!(f, "nokhwa:{camera}"),
             SourceSpec::Video(file) => write!(f, "video:{}", file.display()),
             SourceSpec::Images(folder) => write!(f, "images:{}", folder.display()),
             SourceSpec::Command(line) => write!(f, "command:{line}"),
@@ -230,6 +239,7 @@ mod tests {
         for given in [
             "auto",
             "v4l2:/dev/v4l/by-id/usb-Cam_A:1-video-index0",
+            "nokhwa:1",
             "video:talk.mp4",
             "images:frames",
             "command:rpicam-vid -t 0 --codec mjpeg -o -",
