@@ -2,29 +2,37 @@
 
 use gaze_tests::{Client, Daemon, run_gazed};
 
+const GAZED: &str = env!("CARGO_BIN_EXE_gazed");
+
 const ALL: &str = r#"{"type":"subscribe"}"#;
 const EVENTS: &str = r#"{"type":"subscribe","types":["fixation","saccade","blink"]}"#;
 const SYNTHETIC: &[&str] = &["--source", "synthetic:3"];
 
 #[test]
 fn the_header_comes_first_and_samples_and_fixations_follow() {
-    let daemon = Daemon::start(SYNTHETIC);
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
     let mut client = daemon.connect(ALL);
     let header = client.record();
-    assert_eq!((&header["type"], &header["version"]), (&"header".into(), &1.into()));
+    assert_eq!(
+        (&header["type"], &header["version"]),
+        (&"header".into(), &1.into())
+    );
     assert_eq!(header["models"].as_array().map(Vec::len), Some(3));
     let first = client.record_of("sample");
     let second = client.record_of("sample");
     assert!(second["seq"].as_u64() > first["seq"].as_u64());
     assert_eq!(second["validity"], "uncalibrated", "{second}");
-    assert!(second["por"]["x_mm"].is_number() && second["latency_us"].is_number(), "{second}");
+    assert!(
+        second["por"]["x_mm"].is_number() && second["latency_us"].is_number(),
+        "{second}"
+    );
     let fixation = client.record_of("fixation");
     assert!(fixation["offset_us"].as_u64() > fixation["onset_us"].as_u64());
 }
 
 #[test]
 fn two_programs_receive_the_same_events_while_a_third_never_reads() {
-    let daemon = Daemon::start(SYNTHETIC);
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
     let _never_reads = daemon.connect(ALL);
     let mut one = daemon.connect(EVENTS);
     let mut other = daemon.connect(EVENTS);
@@ -40,7 +48,7 @@ fn two_programs_receive_the_same_events_while_a_third_never_reads() {
 
 #[test]
 fn a_program_that_sends_rubbish_is_told_so_and_others_are_unharmed() {
-    let daemon = Daemon::start(SYNTHETIC);
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
     let mut client = daemon.connect(EVENTS);
     assert_eq!(client.record()["type"], "header");
     let mut rubbish = Client::silent(&daemon.socket());
@@ -53,13 +61,16 @@ fn a_program_that_sends_rubbish_is_told_so_and_others_are_unharmed() {
 
 #[test]
 fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
-    let daemon = Daemon::start(SYNTHETIC);
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
     let mut client = daemon.connect(r#"{"type":"subscribe","types":["object_enter"]}"#);
     assert_eq!(client.record()["type"], "header");
     client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"x","box":[0,0,0,5]}]}"#);
     let refused = client.record();
     assert_eq!(refused["type"], "error");
-    assert!(refused["message"].as_str().unwrap().contains("object x"), "{refused}");
+    assert!(
+        refused["message"].as_str().unwrap().contains("object x"),
+        "{refused}"
+    );
     // Larger than the screen, so that the gaze is on it wherever it is.
     client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"all","box":[-200,-200,500,500]}]}"#);
     assert_eq!(client.record()["object"], "all");
@@ -68,7 +79,7 @@ fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
 #[test]
 fn sigterm_ends_it_with_success_and_removes_the_socket() {
     for signal in ["TERM", "INT"] {
-        let daemon = Daemon::start(SYNTHETIC);
+        let daemon = Daemon::start(GAZED, SYNTHETIC);
         let mut client = daemon.connect(ALL);
         client.record_of("sample");
         let socket = daemon.socket();
@@ -83,16 +94,18 @@ fn sigterm_ends_it_with_success_and_removes_the_socket() {
 fn a_file_that_ends_ends_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.png", "b.png"] {
-        image::GrayImage::new(32, 24).save(folder.path().join(name)).unwrap();
+        image::GrayImage::new(32, 24)
+            .save(folder.path().join(name))
+            .unwrap();
     }
     let source = format!("images:{}", folder.path().display());
-    let (status, said) = Daemon::start(&["--source", &source]).wait();
+    let (status, said) = Daemon::start(GAZED, &["--source", &source]).wait();
     assert!(status.success(), "{status}: {said}");
 }
 
 #[test]
 fn a_camera_that_is_not_there_is_waited_for() {
-    let mut daemon = Daemon::start(&["--source", "v4l2:/dev/video-that-is-not-there"]);
+    let mut daemon = Daemon::start(GAZED, &["--source", "v4l2:/dev/video-that-is-not-there"]);
     let said = daemon.wait_for_message("no such camera");
     assert!(said.contains("list-cameras"), "{said}");
     daemon.signal("TERM");
@@ -104,12 +117,19 @@ fn a_camera_that_is_not_there_is_waited_for() {
 fn settings_with_mistakes_are_refused_with_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gazed.toml");
-    std::fs::write(&file, "[screen]\nwidth_cm = 5\n[source]\nframes_per_s = -1\n").unwrap();
+    std::fs::write(
+        &file,
+        "[screen]\nwidth_cm = 5\n[source]\nframes_per_s = -1\n",
+    )
+    .unwrap();
     let file = file.to_str().unwrap();
     for arguments in [["check-config", file].as_slice(), &["--config", file]] {
-        let ran = run_gazed(arguments);
+        let ran = run_gazed(GAZED, arguments);
         assert_eq!(ran.status.code(), Some(78), "{ran:?}");
-        assert!(ran.stderr.contains("screen.width_cm") && ran.stderr.contains("source.frames_per_s"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("screen.width_cm") && ran.stderr.contains("source.frames_per_s"),
+            "{ran:?}"
+        );
     }
 }
 
@@ -122,7 +142,16 @@ fn a_model_that_breaks_its_contract_is_refused() {
         std::fs::copy(format!("{models}/{file}"), folder.path().join(file)).unwrap();
     }
     std::fs::write(folder.path().join("onnx/eyes.onnx"), b"not a network").unwrap();
-    let ran = run_gazed(&["--config", "/dev/null", "run", "--models", folder.path().to_str().unwrap()]);
+    let ran = run_gazed(
+        GAZED,
+        &[
+            "--config",
+            "/dev/null",
+            "run",
+            "--models",
+            folder.path().to_str().unwrap(),
+        ],
+    );
     assert_eq!(ran.status.code(), Some(78), "{ran:?}");
     assert!(ran.stderr.contains("eyes"), "{ran:?}");
 }

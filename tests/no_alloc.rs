@@ -1,6 +1,9 @@
 //! The tracking stage allocates nothing once it runs.
 
-#![expect(unsafe_code, reason = "a global allocator that counts is an unsafe trait")]
+#![expect(
+    unsafe_code,
+    reason = "a global allocator that counts is an unsafe trait"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -49,7 +52,10 @@ fn observation(seq: u64) -> Observation {
     };
     let is_blinking = seq % 60 > 55;
     let gaze = GazeEstimate {
-        angles: GazeAngles { yaw_rad: 0.2 * (place * 1.7).sin(), pitch_rad: -0.2 + 0.1 * (place * 2.3).cos() },
+        angles: GazeAngles {
+            yaw_rad: 0.2 * (place * 1.7).sin(),
+            pitch_rad: -0.2 + 0.1 * (place * 2.3).cos(),
+        },
         sigma_rad: 0.03,
         origin_mm: head.position_mm,
     };
@@ -87,7 +93,13 @@ fn the_tracking_stage_allocates_nothing_per_frame() {
     let observations: Vec<Observation> = (0..1000).map(observation).collect();
     tracking.step(&observations[0]);
     let before = ALLOCATIONS.get();
-    let n_events: usize = observations[1..].iter().map(|seen| tracking.step(seen).events.iter().count()).sum();
+    let n_events: usize = observations[1..]
+        .iter()
+        .map(|seen| tracking.step(seen).events.iter().count())
+        .sum();
     assert_eq!(ALLOCATIONS.get() - before, 0);
-    assert!(n_events > 60, "the stream holds fixations, saccades, blinks and gaps: {n_events}");
+    assert!(
+        n_events > 60,
+        "the stream holds fixations, saccades, blinks and gaps: {n_events}"
+    );
 }

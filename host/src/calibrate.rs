@@ -89,9 +89,14 @@ pub fn fit_recording(
     let user = UserName::new(user)?;
     let store = setup::profiles(config)?;
     let screen = setup::screen(config, None)?;
-    let text = std::fs::read_to_string(targets)
-        .map_err(|source| CalibrateError::ReadTargets { path: targets.to_owned(), source })?;
-    let in_table = |source| CalibrateError::Targets { path: targets.to_owned(), source };
+    let text = std::fs::read_to_string(targets).map_err(|source| CalibrateError::ReadTargets {
+        path: targets.to_owned(),
+        source,
+    })?;
+    let in_table = |source| CalibrateError::Targets {
+        path: targets.to_owned(),
+        source,
+    };
     let rows = parse_targets(&text).map_err(in_table)?;
 
     let models = setup::models(config)?;
@@ -116,25 +121,43 @@ pub fn fit_recording(
     })?;
     let frames: Vec<FrameGaze> = seen
         .iter()
-        .map(|seen| FrameGaze { name: seen.name.as_deref(), seq: seen.seq, input: seen.input })
+        .map(|seen| FrameGaze {
+            name: seen.name.as_deref(),
+            seq: seen.seq,
+            input: seen.input,
+        })
         .collect();
     let pairing = pair(&rows, &frames).map_err(in_table)?;
     let report = fit(&pairing.samples, &screen, &FitOptions::default())?;
 
     // A profile holds for pictures of one size; where sizes are mixed, for the most frequent.
-    let (&frame_size, _) =
-        sizes.iter().max_by_key(|(_, count)| **count).ok_or(CalibrateError::NoPictures)?;
-    let CameraMatrix { fx_px, fy_px, cx_px, cy_px } = config
-        .vision
-        .camera_matrix_px
-        .map_or_else(|| CameraMatrix::guess(frame_size[0], frame_size[1]), CameraMatrix::from);
+    let (&frame_size, _) = sizes
+        .iter()
+        .max_by_key(|(_, count)| **count)
+        .ok_or(CalibrateError::NoPictures)?;
+    let CameraMatrix {
+        fx_px,
+        fy_px,
+        cx_px,
+        cy_px,
+    } = config.vision.camera_matrix_px.map_or_else(
+        || CameraMatrix::guess(frame_size[0], frame_size[1]),
+        CameraMatrix::from,
+    );
     let profile = Profile {
         user,
-        created_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        created_unix_s: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs()),
         camera: CameraSetup {
             id: RECORDING.to_owned(),
             frame_size_px: frame_size.map(|side| side as u32),
-            intrinsics: Intrinsics { fx_px, fy_px, cx_px, cy_px },
+            intrinsics: Intrinsics {
+                fx_px,
+                fy_px,
+                cx_px,
+                cy_px,
+            },
         },
         screen,
         model: report.model.clone(),
@@ -150,8 +173,15 @@ pub fn fit_recording(
 
 impl fmt::Display for Fitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FitReport { model, reason, candidates, uncalibrated, constant_guess, quality, .. } =
-            &self.report;
+        let FitReport {
+            model,
+            reason,
+            candidates,
+            uncalibrated,
+            constant_guess,
+            quality,
+            ..
+        } = &self.report;
         writeln!(
             f,
             "{} targets, {} frames, data loss {:.1} %, {} rejected as looking elsewhere",
@@ -161,9 +191,16 @@ impl fmt::Display for Fitted {
             quality.n_rejected
         )?;
         if self.n_rows_without_frame > 0 {
-            writeln!(f, "{} rows of the table have no frame in the input", self.n_rows_without_frame)?;
+            writeln!(
+                f,
+                "{} rows of the table have no frame in the input",
+                self.n_rows_without_frame
+            )?;
         }
-        writeln!(f, "\nerror, each target predicted by a model that has not seen it")?;
+        writeln!(
+            f,
+            "\nerror, each target predicted by a model that has not seen it"
+        )?;
         let row = |f: &mut fmt::Formatter<'_>, name: &str, error: &MeanError| {
             writeln!(f, "  {name:<16} {:7.1} mm  {:6.2} deg", error.mm, error.deg)
         };
@@ -176,11 +213,21 @@ impl fmt::Display for Fitted {
         }
         writeln!(f, "\nchosen: {} ({reason})", model.kind())?;
         let number = |number: Option<f32>| {
-            number.map_or("not known with so few samples".to_owned(), |number| format!("{number:.2} deg"))
+            number.map_or("not known with so few samples".to_owned(), |number| {
+                format!("{number:.2} deg")
+            })
         };
         writeln!(f, "  accuracy           {}", number(quality.accuracy_deg))?;
-        writeln!(f, "  precision, SD      {}", number(quality.precision_sd_deg))?;
-        writeln!(f, "  precision, RMS-S2S {}", number(quality.precision_rms_s2s_deg))?;
+        writeln!(
+            f,
+            "  precision, SD      {}",
+            number(quality.precision_sd_deg)
+        )?;
+        writeln!(
+            f,
+            "  precision, RMS-S2S {}",
+            number(quality.precision_rms_s2s_deg)
+        )?;
         write!(f, "\nsaved as {}", self.profile.display())
     }
 }

@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn an_unread_frame_is_replaced_by_the_newest_and_counted() {
         let (sender, receiver) = latest();
-        let replaced: Vec<bool> = (0..3).map(|seq| sender.publish(numbered(seq)).unwrap()).collect();
+        let replaced: Vec<bool> = (0..3)
+            .map(|seq| sender.publish(numbered(seq)).unwrap())
+            .collect();
         assert_eq!(replaced, [false, true, true]);
         assert_eq!(receiver.take(Duration::ZERO).unwrap().unwrap().seq, 2);
         assert!(receiver.take(Duration::ZERO).unwrap().is_none());

@@ -179,14 +179,19 @@ pub struct SizeMm(pub [f32; 2]);
 impl FromStr for SizeMm {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Option<Vec<f32>> = text.split('x').map(|part| part.trim().parse().ok()).collect();
+        let numbers: Option<Vec<f32>> = text
+            .split('x')
+            .map(|part| part.trim().parse().ok())
+            .collect();
         match numbers.as_deref() {
             Some(&[width, height])
                 if (20.0..=10_000.0).contains(&width) && (20.0..=10_000.0).contains(&height) =>
             {
                 Ok(SizeMm([width, height]))
             }
-            _ => Err("must be WIDTHxHEIGHT in millimetres, each from 20 to 10000, as 531x299".to_owned()),
+            _ => Err(
+                "must be WIDTHxHEIGHT in millimetres, each from 20 to 10000, as 531x299".to_owned(),
+            ),
         }
     }
 }
@@ -198,14 +203,22 @@ pub struct CameraMatrix(pub [f32; 4]);
 impl FromStr for CameraMatrix {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Option<Vec<f32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        let numbers: Option<Vec<f32>> = text
+            .split(',')
+            .map(|part| part.trim().parse().ok())
+            .collect();
         match numbers.as_deref() {
             Some(&[fx, fy, cx, cy])
-                if fx > 0.0 && fy > 0.0 && [fx, fy, cx, cy].iter().all(|number| number.is_finite()) =>
+                if fx > 0.0
+                    && fy > 0.0
+                    && [fx, fy, cx, cy].iter().all(|number| number.is_finite()) =>
             {
                 Ok(CameraMatrix([fx, fy, cx, cy]))
             }
-            _ => Err("must be FX,FY,CX,CY in pixels with FX and FY above 0, as 640,640,319.5,239.5".to_owned()),
+            _ => Err(
+                "must be FX,FY,CX,CY in pixels with FX and FY above 0, as 640,640,319.5,239.5"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -271,8 +284,19 @@ mod tests {
     #[test]
     fn sizes_and_matrices_are_read_or_refused() {
         assert_eq!("531x299".parse(), Ok(SizeMm([531.0, 299.0])));
-        assert_eq!("600,601,320,240".parse(), Ok(CameraMatrix([600.0, 601.0, 320.0, 240.0])));
-        for wrong in ["531", "531x", "0x5", "axb", "531x299x1", "nanx299", "infx299"] {
+        assert_eq!(
+            "600,601,320,240".parse(),
+            Ok(CameraMatrix([600.0, 601.0, 320.0, 240.0]))
+        );
+        for wrong in [
+            "531",
+            "531x",
+            "0x5",
+            "axb",
+            "531x299x1",
+            "nanx299",
+            "infx299",
+        ] {
             assert!(wrong.parse::<SizeMm>().is_err(), "{wrong}");
         }
         for wrong in ["1,2,3", "0,1,2,3", "nan,1,2,3", "1,2,3,4,5"] {
@@ -282,11 +306,17 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let cli = Cli::try_parse_from(["gazed", "run", "--user", "anna", "--screen-mm", "300x200"]).unwrap();
-        let Some(Command::Run(run)) = cli.command else { panic!("not run") };
+        let cli = Cli::try_parse_from(["gazed", "run", "--user", "anna", "--screen-mm", "300x200"])
+            .unwrap();
+        let Some(Command::Run(run)) = cli.command else {
+            panic!("not run")
+        };
         let mut config = Config::default();
         run.apply(&mut config);
         assert_eq!(config.user.name.as_deref(), Some("anna"));
-        assert_eq!((config.screen.width_mm, config.screen.height_mm), (Some(300.0), Some(200.0)));
+        assert_eq!(
+            (config.screen.width_mm, config.screen.height_mm),
+            (Some(300.0), Some(200.0))
+        );
     }
 }

@@ -31,11 +31,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         None => daemon(RunArgs::default(), config()?),
         Some(Command::Run(arguments)) => daemon(arguments, config()?),
-        Some(Command::Watch(arguments)) => watch::watch(&arguments),
+        Some(Command::Watch(arguments)) => Ok(watch::watch(&arguments)?),
         Some(Command::Process(arguments)) => process_recording(arguments, config()?),
-        Some(Command::Calibrate { command: CalibrateCommand::Fit(arguments) }) => {
-            fit(arguments, config()?)
-        }
+        Some(Command::Calibrate {
+            command: CalibrateCommand::Fit(arguments),
+        }) => fit(arguments, config()?),
         Some(Command::ListCameras) => Ok(list_cameras()),
         Some(Command::CheckConfig { file }) => {
             Config::load(&file)?;
@@ -50,7 +50,10 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     arguments.apply(&mut config);
     let metrics = Arc::new(Metrics::new());
     let settings = ServerSettings {
-        socket: Some(socket_path(config.server.socket.as_deref(), SocketUse::Serve)?),
+        socket: Some(socket_path(
+            config.server.socket.as_deref(),
+            SocketUse::Serve,
+        )?),
         socket_group: config.server.group.clone(),
         listen: Some(config.server.listen),
         client_queue: config.server.queue_records as usize,
@@ -61,9 +64,16 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
         info!("live page: http://{address}/");
     }
     if let Some(path) = server.socket_path() {
-        info!("event socket: {} (see it with: gazed watch)", path.display());
+        info!(
+            "event socket: {} (see it with: gazed watch)",
+            path.display()
+        );
     }
-    let outputs = Outputs { server: Some(server), events: None, metrics: Arc::clone(&metrics) };
+    let outputs = Outputs {
+        server: Some(server),
+        events: None,
+        metrics: Arc::clone(&metrics),
+    };
     let daemon = Daemon::start(&config, outputs)?;
     let stop = daemon.stop_flag();
 
@@ -93,8 +103,12 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
 fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitCode> {
     let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
     arguments.chain.apply(&mut config);
-    let recording =
-        Recording::new(&arguments.input, fps, arguments.independent, arguments.frames)?;
+    let recording = Recording::new(
+        &arguments.input,
+        fps,
+        arguments.independent,
+        arguments.frames,
+    )?;
     let n_unreadable = process::process(&config, &recording, &arguments.out)?;
     Ok(after_recording(n_unreadable))
 }
@@ -125,7 +139,12 @@ fn list_cameras() -> ExitCode {
     }
     for camera in cameras {
         let name = camera.stable_id.as_ref().unwrap_or(&camera.device);
-        println!("v4l2:{}\n  {} ({})", name.display(), camera.card, camera.device.display());
+        println!(
+            "v4l2:{}\n  {} ({})",
+            name.display(),
+            camera.card,
+            camera.device.display()
+        );
         for format in camera.formats {
             println!("  {format}");
         }

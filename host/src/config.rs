@@ -127,13 +127,21 @@ pub struct ServerConfig {
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        SourceConfig { source: SourceSpec::Auto, width_px: 640, height_px: 480, frames_per_s: 30.0 }
+        SourceConfig {
+            source: SourceSpec::Auto,
+            width_px: 640,
+            height_px: 480,
+            frames_per_s: 30.0,
+        }
     }
 }
 
 impl Default for FilterConfig {
     fn default() -> Self {
-        FilterConfig { is_on: true, one_euro: OneEuroSettings::default() }
+        FilterConfig {
+            is_on: true,
+            one_euro: OneEuroSettings::default(),
+        }
     }
 }
 
@@ -225,7 +233,10 @@ impl Config {
         if problems.is_empty() {
             Ok(config)
         } else {
-            Err(ConfigError::Problems { path: path.to_owned(), problems })
+            Err(ConfigError::Problems {
+                path: path.to_owned(),
+                problems,
+            })
         }
     }
 
@@ -236,17 +247,58 @@ impl Config {
                 problems.push(format!("{key} = {value} is outside {min} to {max}"));
             }
         };
-        let Config { source, vision, screen, server, .. } = self;
-        range("source.width_px", Some(source.width_px as f32), 16.0, 8192.0);
-        range("source.height_px", Some(source.height_px as f32), 16.0, 8192.0);
-        range("source.frames_per_s", Some(source.frames_per_s), 1.0, 1000.0);
+        let Config {
+            source,
+            vision,
+            screen,
+            server,
+            ..
+        } = self;
+        range(
+            "source.width_px",
+            Some(source.width_px as f32),
+            16.0,
+            8192.0,
+        );
+        range(
+            "source.height_px",
+            Some(source.height_px as f32),
+            16.0,
+            8192.0,
+        );
+        range(
+            "source.frames_per_s",
+            Some(source.frames_per_s),
+            1.0,
+            1000.0,
+        );
         range("vision.sigma_limit_deg", vision.sigma_limit_deg, 0.1, 90.0);
         range("screen.width_mm", screen.width_mm, 20.0, 10_000.0);
         range("screen.height_mm", screen.height_mm, 20.0, 10_000.0);
-        range("screen.width_px", screen.width_px.map(|px| px as f32), 1.0, 100_000.0);
-        range("screen.height_px", screen.height_px.map(|px| px as f32), 1.0, 100_000.0);
-        range("screen.camera_above_mm", Some(screen.camera_above_mm), -5000.0, 5000.0);
-        range("server.queue_records", Some(server.queue_records as f32), 16.0, 65_536.0);
+        range(
+            "screen.width_px",
+            screen.width_px.map(|px| px as f32),
+            1.0,
+            100_000.0,
+        );
+        range(
+            "screen.height_px",
+            screen.height_px.map(|px| px as f32),
+            1.0,
+            100_000.0,
+        );
+        range(
+            "screen.camera_above_mm",
+            Some(screen.camera_above_mm),
+            -5000.0,
+            5000.0,
+        );
+        range(
+            "server.queue_records",
+            Some(server.queue_records as f32),
+            16.0,
+            65_536.0,
+        );
         if let Some([fx, fy, cx, cy]) = vision.camera_matrix_px {
             range("vision.camera_matrix_px: fx", Some(fx), 1.0, 1e6);
             range("vision.camera_matrix_px: fy", Some(fy), 1.0, 1e6);
@@ -280,13 +332,21 @@ impl Config {
 fn read(table: &Table, problems: &mut Vec<String>) -> Config {
     let mut good = Table::new();
     read_section(table, &mut Vec::new(), &mut good, problems);
-    good.try_into().expect("each of its keys was read alone, and keys do not depend on each other")
+    good.try_into()
+        .expect("each of its keys was read alone, and keys do not depend on each other")
 }
 
-fn read_section(table: &Table, path: &mut Vec<String>, good: &mut Table, problems: &mut Vec<String>) {
+fn read_section(
+    table: &Table,
+    path: &mut Vec<String>,
+    good: &mut Table,
+    problems: &mut Vec<String>,
+) {
     for (key, value) in table {
         path.push(key.clone());
-        let is_section = alone(path, &Value::Table(Table::new())).try_into::<Config>().is_ok();
+        let is_section = alone(path, &Value::Table(Table::new()))
+            .try_into::<Config>()
+            .is_ok();
         match value {
             Value::Table(inner) if is_section => {
                 let mut good_inner = Table::new();
@@ -321,7 +381,9 @@ where
     T: FromStr<Err: std::fmt::Display>,
     D: Deserializer<'de>,
 {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
@@ -354,7 +416,9 @@ mod tests {
         let text = "[screen]\nwidth_mm = -3\nheight_mm = 100\nwidth = 5\n[server]\nlisten = \"0.0.0.0:80\"\n\
                     [filter]\nis_on = \"yes\"\n[colour]\na = 1\n[events]\ndetector = \"hmm\"\n\
                     [events.blink]\nlongest_blink_ms = 7\n[source]\nsource = \"v4l3:x\"";
-        let Err(ConfigError::Problems { problems, .. }) = parse(text) else { panic!("accepted") };
+        let Err(ConfigError::Problems { problems, .. }) = parse(text) else {
+            panic!("accepted")
+        };
         let all = problems.join("\n");
         for expected in [
             "screen.width_mm = -3 is outside 20 to 10000",

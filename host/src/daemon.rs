@@ -111,7 +111,10 @@ struct Thread {
 /// the chain waits for it.
 pub fn start_here(config: &Config) -> Result<(Daemon, Receiver<GazeEvent>), StartError> {
     let (sender, receiver) = channel::events(LIBRARY_QUEUE);
-    let outputs = Outputs { events: Some(sender), ..Outputs::default() };
+    let outputs = Outputs {
+        events: Some(sender),
+        ..Outputs::default()
+    };
     Ok((Daemon::start(config, outputs)?, receiver))
 }
 
@@ -121,8 +124,16 @@ impl Daemon {
     /// # Errors
     /// [`StartError`] for bad settings, models or profile.
     pub fn start(config: &Config, outputs: Outputs) -> Result<Daemon, StartError> {
-        let Chain { vision, tracking, header } = setup::chain(config, false)?;
-        let Outputs { server, events, metrics } = outputs;
+        let Chain {
+            vision,
+            tracking,
+            header,
+        } = setup::chain(config, false)?;
+        let Outputs {
+            server,
+            events,
+            metrics,
+        } = outputs;
         let stop = StopFlag::new();
         let preview = Arc::new(PreviewSlot::default());
         let clock_zero = Arc::new(Mutex::new(None));
@@ -160,16 +171,24 @@ impl Daemon {
             clock_zero,
         };
 
-        let mut daemon = Daemon { stop: stop.clone(), threads: Vec::new() };
+        let mut daemon = Daemon {
+            stop: stop.clone(),
+            threads: Vec::new(),
+        };
         if let Some(server) = server {
-            let links = ServerLinks { preview, scenes: scene_sender };
+            let links = ServerLinks {
+                preview,
+                scenes: scene_sender,
+            };
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
         }
         daemon.spawn("gaze-tracking", move || {
             tracking.run(&observations, &scenes, &opened);
             Ok(())
         })?;
-        daemon.spawn("gaze-vision", move || vision.run(&frame_receiver, &observation_sender))?;
+        daemon.spawn("gaze-vision", move || {
+            vision.run(&frame_receiver, &observation_sender)
+        })?;
         daemon.spawn("gaze-capture", move || {
             capture.run();
             Ok(())
@@ -294,7 +313,10 @@ impl CaptureThread {
     }
 
     fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
-        let opened = Opened { description: source.description(), frame_size: source.frame_size() };
+        let opened = Opened {
+            description: source.description(),
+            frame_size: source.frame_size(),
+        };
         // The tracking thread takes it at once; if it has ended, so does this one below.
         let _ = self.opened.send(opened);
         loop {
@@ -306,10 +328,17 @@ impl CaptureThread {
             }
             *retry_after = FIRST_RETRY;
             let zero = source.clock_zero();
-            *self.clock_zero.lock().unwrap_or_else(PoisonError::into_inner) = zero;
+            *self
+                .clock_zero
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = zero;
             if let Some(clock_zero) = zero {
-                self.settings.resume = Some(Resume { clock_zero, next_seq: frame.seq + 1 });
-                self.metrics.record(Stage::Capture, age(clock_zero, &frame.captured_at));
+                self.settings.resume = Some(Resume {
+                    clock_zero,
+                    next_seq: frame.seq + 1,
+                });
+                self.metrics
+                    .record(Stage::Capture, age(clock_zero, &frame.captured_at));
             }
             self.metrics.count(Counter::FramesCaptured);
             if let Some(error) = &frame.error {
@@ -416,7 +445,10 @@ impl TrackingThread {
         let tracked = self.tracking.step(observation);
         self.metrics.record(Stage::Tracking, began.elapsed());
         self.metrics.count(Counter::FramesTracked);
-        let zero = *self.clock_zero.lock().unwrap_or_else(PoisonError::into_inner);
+        let zero = *self
+            .clock_zero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let latency = zero.map(|zero| age(zero, &observation.captured_at));
         if let Some(latency) = latency {
             self.metrics.record(Stage::EndToEnd, latency);
@@ -431,7 +463,9 @@ impl TrackingThread {
             ));
         }
         if let Some(events) = &self.events
-            && events.send_or_drop(GazeEvent::Sample(tracked.sample)).is_err()
+            && events
+                .send_or_drop(GazeEvent::Sample(tracked.sample))
+                .is_err()
         {
             self.events = None;
         }
@@ -459,7 +493,9 @@ impl TrackingThread {
             if let Some(sender) = &self.events
                 && sender.send_or_drop(event.clone()) != Ok(true)
             {
-                warn!("the program that takes the events does not read them: its channel is closed");
+                warn!(
+                    "the program that takes the events does not read them: its channel is closed"
+                );
                 self.events = None;
             }
         }
@@ -468,5 +504,7 @@ impl TrackingThread {
 
 /// How long ago a frame was exposed.
 fn age(clock_zero: Instant, captured_at: &gaze_protocol::Timestamp) -> Duration {
-    clock_zero.elapsed().saturating_sub(Duration::from_micros(captured_at.as_us()))
+    clock_zero
+        .elapsed()
+        .saturating_sub(Duration::from_micros(captured_at.as_us()))
 }

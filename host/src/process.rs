@@ -78,9 +78,16 @@ impl Recording {
             | SourceSpec::Synthetic { .. } => false,
         };
         if !has_end && n_frames.is_none() {
-            return Err(ProcessError::Endless { spec: spec.to_string() });
+            return Err(ProcessError::Endless {
+                spec: spec.to_string(),
+            });
         }
-        Ok(Recording { spec, fps, is_independent, n_frames })
+        Ok(Recording {
+            spec,
+            fps,
+            is_independent,
+            n_frames,
+        })
     }
 }
 
@@ -94,22 +101,39 @@ impl Recording {
 /// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
 /// line is printed.
 pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64, ProcessError> {
-    let Chain { mut vision, mut tracking, mut header } = setup::chain(config, recording.is_independent)?;
+    let Chain {
+        mut vision,
+        mut tracking,
+        mut header,
+    } = setup::chain(config, recording.is_independent)?;
     let mut lines = Lines::create(out)?;
     let unreadable = each_observation(&mut vision, recording, |step| {
         match step {
-            Step::Opened { description, frame_size_px } => {
+            Step::Opened {
+                description,
+                frame_size_px,
+            } => {
                 header.source = description;
                 header.frame_size_px = frame_size_px;
                 lines.write(&Record::Header(header.clone()))?;
             }
             Step::Seen(observation) if recording.is_independent => {
                 let sample = tracking.sample_alone(observation);
-                lines.write(&Record::from_sample(observation, &sample, &header.screen, None))?;
+                lines.write(&Record::from_sample(
+                    observation,
+                    &sample,
+                    &header.screen,
+                    None,
+                ))?;
             }
             Step::Seen(observation) => {
                 let tracked = tracking.step(observation);
-                lines.write(&Record::from_sample(observation, &tracked.sample, &header.screen, None))?;
+                lines.write(&Record::from_sample(
+                    observation,
+                    &tracked.sample,
+                    &header.screen,
+                    None,
+                ))?;
                 for event in tracked.events.iter() {
                     lines.write_event(event, &header.screen)?;
                 }
@@ -147,7 +171,10 @@ pub fn each_observation(
     recording: &Recording,
     mut take: impl FnMut(Step) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
-    let settings = SourceSettings { fps: f64::from(recording.fps), ..SourceSettings::unpaced() };
+    let settings = SourceSettings {
+        fps: f64::from(recording.fps),
+        ..SourceSettings::unpaced()
+    };
     let mut source = camera::open(&recording.spec, &settings)?;
     take(Step::Opened {
         description: source.description(),
@@ -208,13 +235,19 @@ impl Lines {
                 Err(source) => return Err(ProcessError::Write { path, source }),
             }
         };
-        Ok(Lines { path, writer: BufWriter::new(writer) })
+        Ok(Lines {
+            path,
+            writer: BufWriter::new(writer),
+        })
     }
 
     fn write(&mut self, record: &Record) -> Result<(), ProcessError> {
         let line = record.to_line();
         let written = writeln!(self.writer, "{line}");
-        written.map_err(|source| ProcessError::Write { path: self.path.clone(), source })
+        written.map_err(|source| ProcessError::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn write_event(
@@ -227,6 +260,9 @@ impl Lines {
 
     fn finish(mut self) -> Result<(), ProcessError> {
         let flushed = self.writer.flush();
-        flushed.map_err(|source| ProcessError::Write { path: self.path, source })
+        flushed.map_err(|source| ProcessError::Write {
+            path: self.path,
+            source,
+        })
     }
 }

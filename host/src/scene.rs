@@ -54,7 +54,10 @@ struct Current {
 impl Scene {
     /// An empty screen.
     pub fn new(objects: Objects) -> Self {
-        Scene { current: None, objects }
+        Scene {
+            current: None,
+            objects,
+        }
     }
 
     /// The objects, for following the gaze.
@@ -73,7 +76,12 @@ impl Scene {
         screen: &ScreenGeometry,
         out: &mut EventBuf,
     ) -> Result<(), SceneError> {
-        let SceneMessage { scene_id, width_px, height_px, objects } = message;
+        let SceneMessage {
+            scene_id,
+            width_px,
+            height_px,
+            objects,
+        } = message;
         let is_size = |size: f32| size.is_finite() && size > 0.0;
         if !is_size(*width_px) || !is_size(*height_px) {
             return Err(SceneError::BadSize {
@@ -90,7 +98,9 @@ impl Scene {
         let mut ended = EventBuf::new();
         new_objects.clear(&mut ended);
         for object in objects {
-            current.apply(&object.id, |id| new_objects.add(id, current.to_mm(object.box_px)))?;
+            current.apply(&object.id, |id| {
+                new_objects.add(id, current.to_mm(object.box_px))
+            })?;
         }
         self.objects.clear(out);
         self.objects = new_objects;
@@ -122,10 +132,14 @@ impl Scene {
             current.apply(id, |id| changed.remove(id, &mut ended))?;
         }
         for moved in &message.moved {
-            current.apply(&moved.id, |id| changed.move_to(id, current.to_mm(moved.box_px)))?;
+            current.apply(&moved.id, |id| {
+                changed.move_to(id, current.to_mm(moved.box_px))
+            })?;
         }
         for object in &message.add {
-            current.apply(&object.id, |id| changed.add(id, current.to_mm(object.box_px)))?;
+            current.apply(&object.id, |id| {
+                changed.add(id, current.to_mm(object.box_px))
+            })?;
         }
         self.objects = changed;
         *out = ended;
@@ -205,7 +219,10 @@ mod tests {
     fn scene_pixels_map_to_the_screens_millimetres() {
         let (mut scene, _) = shop();
         let hit = |scene: &mut Scene, x_mm, y_mm| {
-            scene.objects_mut().hit(PointOfRegard { x_mm, y_mm }).map(str::to_owned)
+            scene
+                .objects_mut()
+                .hit(PointOfRegard { x_mm, y_mm })
+                .map(str::to_owned)
         };
         assert_eq!(hit(&mut scene, 25.0, 25.0).as_deref(), Some("a"));
         assert_eq!(hit(&mut scene, 475.0, 225.0).as_deref(), Some("7"));
@@ -220,7 +237,15 @@ mod tests {
         );
         let error = scene.update(&update, &mut out).unwrap_err().to_string();
         assert_eq!(error, "scene shop, object b: no object has this id");
-        assert!(scene.objects_mut().hit(PointOfRegard { x_mm: 25.0, y_mm: 25.0 }).is_some());
+        assert!(
+            scene
+                .objects_mut()
+                .hit(PointOfRegard {
+                    x_mm: 25.0,
+                    y_mm: 25.0
+                })
+                .is_some()
+        );
     }
 
     #[test]
@@ -232,7 +257,15 @@ mod tests {
         );
         scene.update(&update, &mut out).unwrap();
         assert_eq!(scene.objects_mut().len(), 2);
-        assert!(scene.objects_mut().hit(PointOfRegard { x_mm: 252.0, y_mm: 127.0 }).is_some());
+        assert!(
+            scene
+                .objects_mut()
+                .hit(PointOfRegard {
+                    x_mm: 252.0,
+                    y_mm: 127.0
+                })
+                .is_some()
+        );
     }
 
     #[test]
@@ -240,13 +273,17 @@ mod tests {
         let (mut scene, mut out) = shop();
         let update = update_of(r#"{"type":"scene_update","scene_id":"bank"}"#);
         let error = scene.update(&update, &mut out).unwrap_err().to_string();
-        assert_eq!(error, r#"scene_update for "bank", but the current scene is Some("shop")"#);
+        assert_eq!(
+            error,
+            r#"scene_update for "bank", but the current scene is Some("shop")"#
+        );
     }
 
     #[test]
     fn a_scene_without_size_is_refused_and_the_old_one_stays() {
         let (mut scene, mut out) = shop();
-        let mut message = scene_of(r#"{"type":"scene","scene_id":"x","width_px":0,"height_px":5,"objects":[]}"#);
+        let mut message =
+            scene_of(r#"{"type":"scene","scene_id":"x","width_px":0,"height_px":5,"objects":[]}"#);
         let screen = ScreenGeometry::new(500.0, 250.0).unwrap();
         assert!(scene.replace(&message, &screen, &mut out).is_err());
         message.width_px = f32::NAN;

@@ -65,7 +65,9 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         .map_or(models.thresholds.low_confidence_sigma_rad, f32::to_radians);
     let tracking = Tracking::new(TrackingSettings {
         screen,
-        calibration: profile.as_ref().map(|profile| calibration(profile, &screen)),
+        calibration: profile
+            .as_ref()
+            .map(|profile| calibration(profile, &screen)),
         sigma_limit_rad,
         filter: config.filter.is_on.then_some(config.filter.one_euro),
         events: config.events,
@@ -91,7 +93,11 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
             height_px: screen.size_px().map(|[_, height]| height),
         },
     };
-    Ok(Chain { vision, tracking, header })
+    Ok(Chain {
+        vision,
+        tracking,
+        header,
+    })
 }
 
 /// The networks that the settings name.
@@ -138,8 +144,10 @@ pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeomet
         (_, _, Some(profile)) => return Ok(profile.screen),
         _ => DEFAULT_SCREEN_MM,
     };
-    let mut screen = ScreenGeometry::new(width_mm, height_mm)?
-        .with_pose(ScreenPose { offset_mm: [0.0, settings.camera_above_mm, 0.0], tilt_rad: 0.0 })?;
+    let mut screen = ScreenGeometry::new(width_mm, height_mm)?.with_pose(ScreenPose {
+        offset_mm: [0.0, settings.camera_above_mm, 0.0],
+        tilt_rad: 0.0,
+    })?;
     if let (Some(width_px), Some(height_px)) = (settings.width_px, settings.height_px) {
         screen = screen.with_size_px(width_px, height_px)?;
     }
@@ -152,7 +160,11 @@ pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeomet
 /// # Errors
 /// [`SetupError::NoStateFolder`].
 pub fn profiles(config: &Config) -> Result<ProfileStore, SetupError> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let state = config
         .user
         .state
@@ -165,7 +177,9 @@ pub fn profiles(config: &Config) -> Result<ProfileStore, SetupError> {
 }
 
 fn profile(config: &Config) -> Result<Option<Profile>, SetupError> {
-    let Some(name) = &config.user.name else { return Ok(None) };
+    let Some(name) = &config.user.name else {
+        return Ok(None);
+    };
     Ok(Some(profiles(config)?.load(&UserName::new(name)?)?))
 }
 

@@ -21,18 +21,30 @@ impl StopFlag {
 
     /// Raises the flag for good: every thread ends.
     pub fn raise(&self) {
-        *self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self
+            .0
+            .is_raised
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = true;
         self.0.changed.notify_all();
     }
 
     /// Whether the flag was raised.
     pub fn is_raised(&self) -> bool {
-        *self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .0
+            .is_raised
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sleeps for `time`, or until the flag is raised; says whether it was.
     pub fn wait(&self, time: Duration) -> bool {
-        let guard = self.0.is_raised.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self
+            .0
+            .is_raised
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (is_raised, _) = self
             .0
             .changed

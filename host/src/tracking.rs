@@ -125,7 +125,9 @@ impl Tracking {
             line_of_gaze: None,
             sigma_rad: None,
         };
-        let Some(face) = &observation.face else { return sample };
+        let Some(face) = &observation.face else {
+            return sample;
+        };
         sample.validity = Validity::EyeClosed;
         let Some(gaze) = face.gaze else { return sample };
         sample.validity = self.validity(gaze.sigma_rad, observation.size_px);
@@ -134,8 +136,9 @@ impl Tracking {
         let por = self.point_of_regard(face);
         // Events come from the gaze as estimated: they measure its noise themselves. A ray that
         // misses the screen plane still has a direction.
-        sample.line_of_gaze =
-            Some(por.map_or(gaze.angles, |por| self.screen.direction_to(gaze.origin_mm, por)));
+        sample.line_of_gaze = Some(por.map_or(gaze.angles, |por| {
+            self.screen.direction_to(gaze.origin_mm, por)
+        }));
         sample.por = por.and_then(|por| self.smooth(&sample, por));
         sample
     }

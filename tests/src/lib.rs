@@ -1,10 +1,12 @@
-//! What the whole-system tests share: the real program, and a running daemon.
+//! What the whole-system tests share: runs of the real program, and a running daemon.
+//!
+//! Tests that start the program belong to the package `gaze-host`, although their files are here:
+//! cargo then builds the program before them and tells them where it is.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,35 +15,12 @@ use tempfile::TempDir;
 /// How long a test waits for something that must come; only ever reached by a failing test.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The real program, built in the same profile as the tests.
-///
-/// # Panics
-/// When it does not build.
-pub fn gazed() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let output = Command::new(cargo)
-            .args(["build", "--package", "gaze-host", "--bin", "gazed", "--message-format=json", "--quiet"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo starts: it started this test");
-        assert!(output.status.success(), "gazed does not build");
-        String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .expect("cargo names the program that it built")
-    })
-}
-
-/// Runs `gazed` to its end.
+/// Runs `gazed`, the program at this path, to its end.
 ///
 /// # Panics
 /// When it cannot be started.
-pub fn run_gazed(arguments: &[&str]) -> Ran {
-    let output = Command::new(gazed())
+pub fn run_gazed(program: &str, arguments: &[&str]) -> Ran {
+    let output = Command::new(program)
         .args(arguments)
         .env_remove("RUST_LOG")
         .output()
@@ -73,13 +52,14 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `gazed run` with these further arguments and waits until its socket is open.
+    /// Starts `gazed run`, the program at this path, with these further arguments and waits until
+    /// its socket is open.
     ///
     /// # Panics
     /// When it ends before that.
-    pub fn start(arguments: &[&str]) -> Daemon {
+    pub fn start(program: &str, arguments: &[&str]) -> Daemon {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
-        let mut child = Command::new(gazed())
+        let mut child = Command::new(program)
             .arg("run")
             .arg("--socket")
             .arg(folder.path().join("gazed.sock"))
@@ -91,7 +71,11 @@ impl Daemon {
             .spawn()
             .expect("the program that was just built starts");
         let messages = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let mut daemon = Daemon { child, messages, folder };
+        let mut daemon = Daemon {
+            child,
+            messages,
+            folder,
+        };
         daemon.wait_for_message("event socket");
         daemon
     }
@@ -133,7 +117,9 @@ impl Daemon {
     /// # Panics
     /// When it is gone already.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
         assert!(status.expect("kill is there").success());
     }
 
@@ -169,9 +155,14 @@ impl Client {
     /// When the socket refuses it.
     pub fn silent(socket: &Path) -> Client {
         let stream = UnixStream::connect(socket).expect("the socket is open");
-        stream.set_read_timeout(Some(PATIENCE)).expect("the time is not zero");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("the time is not zero");
         let reader = stream.try_clone().expect("descriptors are left");
-        Client { stream, lines: BufReader::new(reader).lines() }
+        Client {
+            stream,
+            lines: BufReader::new(reader).lines(),
+        }
     }
 
     /// Sends one line.

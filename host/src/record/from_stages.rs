@@ -3,8 +3,8 @@
 use gaze_protocol::{GazeEvent, GazeSample, PointOfRegard};
 
 use super::{
-    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, Por, Record, Saccade,
-    Sample, ScreenRecord,
+    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, Por, Record,
+    Saccade, Sample, ScreenRecord,
 };
 use crate::frame::FrameName;
 use crate::vision::{EyeObservation, Observation};
@@ -40,7 +40,10 @@ impl Record {
             size_px: observation.size_px,
             t_us: observation.captured_at.as_us(),
             validity: sample.validity,
-            face: face.map(|face| Face { box_px: face.box_px, confidence: face.confidence }),
+            face: face.map(|face| Face {
+                box_px: face.box_px,
+                confidence: face.confidence,
+            }),
             eyes: face.map(|face| Eyes {
                 left: face.left_eye.map(eye),
                 right: face.right_eye.map(eye),

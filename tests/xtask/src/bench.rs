@@ -22,12 +22,28 @@ const SHORT_RUN_FRAMES: u64 = 1_800;
 
 /// Runs the benches and prints their table.
 pub fn run_all(long: bool) -> Result<()> {
-    run(&mut cargo(&["build", "--release", "-p", "gaze-host", "--bin", "gazed", "--example", "frame_time"]))?;
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "gaze-host",
+        "--bin",
+        "gazed",
+        "--example",
+        "frame_time",
+    ]))?;
     let release = target().join("release");
     let mut rows = vec![machine()?];
     rows.extend(frame_time(&release)?);
     rows.extend(daemon(&release)?);
-    rows.push(growth(&release, if long { LONG_RUN_FRAMES } else { SHORT_RUN_FRAMES })?);
+    rows.push(growth(
+        &release,
+        if long {
+            LONG_RUN_FRAMES
+        } else {
+            SHORT_RUN_FRAMES
+        },
+    )?);
     println!("\n| what | measured |\n|---|---|");
     for (what, measured) in rows {
         println!("| {what} | {measured} |");
@@ -48,7 +64,10 @@ fn machine() -> Result<Row> {
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
     let commit = output(&mut command("git", &["rev-parse", "--short", "HEAD"]))?;
-    Ok(("machine, commit".to_owned(), format!("{name}, {}", commit.trim())))
+    Ok((
+        "machine, commit".to_owned(),
+        format!("{name}, {}", commit.trim()),
+    ))
 }
 
 /// One frame with a tracked face, decoded pixels to event, beside MediaPipe on the same frames and
@@ -71,20 +90,30 @@ fn frame_time(release: &Path) -> Result<Vec<Row>> {
     let script = root().join("tests/xtask/bench/mediapipe_facemesh.py");
     let text = output(pinned(&python).arg(script).arg(&file))?;
     let last = text.lines().last().unwrap_or_default();
-    let theirs: Value = serde_json::from_str(last).context("the MediaPipe script printed no JSON")?;
+    let theirs: Value =
+        serde_json::from_str(last).context("the MediaPipe script printed no JSON")?;
     let second = ours(&["time", &file])?;
     let ms = |value: &Value, key: &str| value[key].as_f64().with_context(|| format!("no {key}"));
     // Before and after the other, so that a machine that slows down favours nobody.
     let ours_ms = 0.5 * (ms(&first, "frame_ms")? + ms(&second, "frame_ms")?);
     let theirs_ms = ms(&theirs, "frame_ms")?;
     let mut rows = vec![
-        ("tracked frame 640x480, pixels to event, one core, median".to_owned(), format!("{ours_ms:.2} ms")),
-        ("MediaPipe 0.10.21 FaceMesh with iris, same frames and core".to_owned(), format!("{theirs_ms:.2} ms")),
+        (
+            "tracked frame 640x480, pixels to event, one core, median".to_owned(),
+            format!("{ours_ms:.2} ms"),
+        ),
+        (
+            "MediaPipe 0.10.21 FaceMesh with iris, same frames and core".to_owned(),
+            format!("{theirs_ms:.2} ms"),
+        ),
         ("ratio".to_owned(), format!("{:.2}", ours_ms / theirs_ms)),
     ];
     for part in ["landmarks_ms", "eyes_ms", "finder_ms"] {
         if let Some(time) = second[part].as_f64() {
-            rows.push((format!("of which or beside it: {part}"), format!("{time:.2} ms")));
+            rows.push((
+                format!("of which or beside it: {part}"),
+                format!("{time:.2} ms"),
+            ));
         }
     }
     Ok(rows)
@@ -99,7 +128,14 @@ impl Running {
     fn start(release: &Path) -> Result<Running> {
         let folder = scratch("daemon")?;
         let child = Command::new(release.join("gazed"))
-            .args(["run", "--source", "synthetic", "--listen", "127.0.0.1:0", "--socket"])
+            .args([
+                "run",
+                "--source",
+                "synthetic",
+                "--listen",
+                "127.0.0.1:0",
+                "--socket",
+            ])
             .arg(folder.join("gazed.sock"))
             .stderr(Stdio::null())
             .spawn()?;
@@ -115,7 +151,10 @@ impl Running {
             .spawn()?;
         let output = BufReader::new(watch.stdout.take().context("it is piped")?);
         let mut lines = output.lines();
-        let found = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(r#""type":"sample""#)));
+        let found = lines.find(|line| {
+            line.as_ref()
+                .is_ok_and(|line| line.contains(r#""type":"sample""#))
+        });
         found.context("the daemon sent no sample")??;
         // Keeps reading, so that the subscriber stays a good one.
         std::thread::spawn(move || lines.for_each(drop));
@@ -158,7 +197,10 @@ fn daemon(release: &Path) -> Result<Vec<Row>> {
             format!("start of the daemon to first sample in another program, median of {N_STARTS}"),
             format!("{} ms", starts[N_STARTS / 2].as_millis()),
         ),
-        ("resident memory, synthetic observer, one subscriber".to_owned(), memory),
+        (
+            "resident memory, synthetic observer, one subscriber".to_owned(),
+            memory,
+        ),
         ("program".to_owned(), format!("{:.1} MB", size as f64 / 1e6)),
     ])
 }
@@ -189,7 +231,10 @@ fn growth(release: &Path, n_frames: u64) -> Result<Row> {
             events += 1;
             continue;
         }
-        ensure!(line.contains(&format!(r#""seq":{samples},"#)), "sample {samples} is missing");
+        ensure!(
+            line.contains(&format!(r#""seq":{samples},"#)),
+            "sample {samples} is missing"
+        );
         samples += 1;
         if samples == n_frames / 10 {
             early = memory_mib(child.id(), "VmRSS")?;
@@ -197,9 +242,15 @@ fn growth(release: &Path, n_frames: u64) -> Result<Row> {
             late = memory_mib(child.id(), "VmRSS")?;
         }
     }
-    ensure!(child.wait()?.success() && samples == n_frames, "the run ended after {samples} samples");
+    ensure!(
+        child.wait()?.success() && samples == n_frames,
+        "the run ended after {samples} samples"
+    );
     Ok((
-        format!("memory at a tenth and at the end of {} min of media time", n_frames / 1800),
+        format!(
+            "memory at a tenth and at the end of {} min of media time",
+            n_frames / 1800
+        ),
         format!("{early:.1} → {late:.1} MiB; {samples} samples, {events} other records, none lost"),
     ))
 }

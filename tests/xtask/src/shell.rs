@@ -17,9 +17,11 @@ pub fn root() -> PathBuf {
 /// Where steps put what they fetch or build: inside the target folder, so that a clean clone has
 /// nothing of it.
 pub fn scratch(name: &str) -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let folder = target.join("xtask").join(name);
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(folder)
 }
 
@@ -32,13 +34,18 @@ pub fn command(program: &str, arguments: &[&str]) -> Command {
 
 /// `cargo` as it was called.
 pub fn cargo(arguments: &[&str]) -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), arguments)
+    command(
+        &std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()),
+        arguments,
+    )
 }
 
 /// Runs to the end and fails with the command line if it fails.
 pub fn run(command: &mut Command) -> Result<()> {
     eprintln!("\n$ {}", line(command));
-    let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", line(command));
     }
@@ -47,7 +54,9 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end and gives what it printed to standard output.
 pub fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", line(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", line(command)))?;
     if !output.status.success() {
         bail!(
             "{} ended with {}: {}",
@@ -80,8 +89,13 @@ pub fn need(programs: &[(&str, &str)]) -> Result<()> {
         bail!("install these first: {}", missing.join(" "));
     }
     run(&mut command("apt-get", &["update", "-q"]))?;
-    let mut install = command("apt-get", &["install", "-y", "-q", "--no-install-recommends"]);
-    install.args(&missing).env("DEBIAN_FRONTEND", "noninteractive");
+    let mut install = command(
+        "apt-get",
+        &["install", "-y", "-q", "--no-install-recommends"],
+    );
+    install
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
     run(&mut install)
 }
 
@@ -91,8 +105,14 @@ pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     if !folder.join("ready").exists() {
         need(&[("python3", "python3")])?;
-        run(&mut command("python3", &["-m", "venv", &folder.to_string_lossy()]))?;
-        let mut install = command(&python.to_string_lossy(), &["-m", "pip", "install", "--quiet"]);
+        run(&mut command(
+            "python3",
+            &["-m", "venv", &folder.to_string_lossy()],
+        ))?;
+        let mut install = command(
+            &python.to_string_lossy(),
+            &["-m", "pip", "install", "--quiet"],
+        );
         install.args(packages);
         run(&mut install)?;
         std::fs::write(folder.join("ready"), packages.join("\n"))?;
