@@ -101,7 +101,7 @@ impl Eye {
     }
 
     /// Head-local (x, y) of a (temporal, up).
-    pub fn from_socket(&self, [temporal, up]: [f32; 2]) -> [f32; 2] {
+    pub fn face_xy(&self, [temporal, up]: [f32; 2]) -> [f32; 2] {
         [self.centre.x + self.side * temporal, self.centre.y - up]
     }
 

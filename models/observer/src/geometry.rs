@@ -159,11 +159,11 @@ pub(crate) struct Pose {
 }
 
 impl Pose {
-    pub fn to_camera(&self, local: Vec3) -> Vec3 {
+    pub fn to_camera(self, local: Vec3) -> Vec3 {
         self.rotation.apply(local) + self.position
     }
 
-    pub fn to_local(&self, camera: Vec3) -> Vec3 {
+    pub fn to_local(self, camera: Vec3) -> Vec3 {
         self.rotation.inverse_apply(camera - self.position)
     }
 }

@@ -128,7 +128,7 @@ impl HeadShape {
         }
     }
 
-    pub fn from_reference_y(&self, y: f32) -> f32 {
+    pub fn face_y(&self, y: f32) -> f32 {
         if y < 0.0 {
             y * self.upper_scale
         } else {
@@ -279,7 +279,7 @@ impl HeadShape {
         let mut points = Vec::with_capacity(columns * heights.len());
         for &ref_y in &heights {
             let ring = self.ring(ref_y);
-            let y = self.from_reference_y(ref_y);
+            let y = self.face_y(ref_y);
             for &(sine, cosine) in &sines {
                 let x = ring.half_width * sine * self.width_scale;
                 let z = if cosine >= 0.0 {
@@ -329,7 +329,7 @@ impl HeadShape {
 
     /// An ear: a flat ellipsoid at the side. `side` −1 at image left, +1 at image right.
     pub fn ear(&self, side: f32) -> Mesh {
-        let y = self.from_reference_y(12.0);
+        let y = self.face_y(12.0);
         let x = side * (75.0 * self.width_scale);
         let mut ear = Mesh::ellipsoid(vec3(0.0, 0.0, 0.0), vec3(4.0, 29.0, 15.0), 13, 20);
         let (sine, cosine) = libm::sincosf(side * 0.45);
@@ -378,7 +378,7 @@ impl HeadShape {
                     ring.back - ring.middle
                 };
                 let z = ring.middle - (depth + out) * cosine;
-                points.push((vec3(x, self.from_reference_y(y), z), 0.8));
+                points.push((vec3(x, self.face_y(y), z), 0.8));
             }
         }
         Some(Mesh::grid(points, rows, columns, false))
@@ -433,7 +433,7 @@ impl HeadShape {
 
     /// The landmarks 42 to 48 and the outline of the face.
     pub fn marks(&self) -> FaceMarks {
-        let at = |x: f32, y: f32| self.front_point(x * self.width_scale, self.from_reference_y(y));
+        let at = |x: f32, y: f32| self.front_point(x * self.width_scale, self.face_y(y));
         let f = &self.features;
         let nose = 6.0 + (42.0 - 6.0) * f.nose_length;
         let mouth_y = 71.0 + 0.5 * f.mouth_open - 1.2 * f.smile;
@@ -471,7 +471,7 @@ impl HeadShape {
 
     /// The joint of neck and skull.
     pub fn neck_joint(&self) -> Vec3 {
-        vec3(0.0, self.from_reference_y(100.0), 78.0)
+        vec3(0.0, self.face_y(100.0), 78.0)
     }
 }
 
@@ -560,7 +560,7 @@ mod tests {
     #[test]
     fn the_nose_is_the_foremost_part_of_the_face() {
         let shape = HeadShape::new(&Appearance::from_seed(2));
-        let tip = shape.front_z(0.0, shape.from_reference_y(42.0));
+        let tip = shape.front_z(0.0, shape.face_y(42.0));
         for (x, y) in [
             (0.0, 0.0),
             (30.0, 0.0),

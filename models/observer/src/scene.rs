@@ -12,7 +12,7 @@ use crate::light::Lighting;
 use crate::mesh::{Mesh, Vertex};
 use crate::raster::{NOTHING, Region, Visibility};
 use crate::script::EventLabel;
-use crate::sensor::Sensor;
+use crate::sensor::{Sensor, Shot};
 use crate::shade::Shader;
 use crate::shadow::ShadowCaster;
 use crate::truth::{BlinkTruth, GroundTruth, direction, head_truth, normalising};
@@ -180,15 +180,14 @@ impl Scene {
         );
         shader.paint(region, window, side, &mut light);
         let exposure = self.exposure(&moment.head);
-        self.sensor.develop(
-            &mut light,
-            &mut self.scratch,
+        let shot = Shot {
             window,
-            [self.camera.width_px, self.camera.height_px],
+            size_px: [self.camera.width_px, self.camera.height_px],
             exposure,
-            moment.noise_seed,
-            luma,
-        );
+            noise_seed: moment.noise_seed,
+        };
+        self.sensor
+            .develop(&shot, &mut light, &mut self.scratch, luma);
         self.light = light;
         truth
     }
@@ -293,7 +292,7 @@ impl Scene {
         let mut landmarks = [[0.0; 2]; 49];
         for (i, eye) in eyes.iter().enumerate() {
             for (k, &place) in eye.lids.contour().iter().enumerate() {
-                let [x, y] = eye.from_socket(place);
+                let [x, y] = eye.face_xy(place);
                 landmarks[16 * i + k] = at(self.shape.front_point(x, y));
             }
             for (k, &p) in eye.iris_points().iter().enumerate() {
@@ -356,7 +355,7 @@ impl Scene {
             .filter(|&&share| {
                 let upper = eye.lids.margin(true, share);
                 let lower = eye.lids.margin(false, share);
-                let [x, y] = eye.from_socket([upper[0], 0.5 * (upper[1] + lower[1])]);
+                let [x, y] = eye.face_xy([upper[0], 0.5 * (upper[1] + lower[1])]);
                 let point = head.to_camera(self.shape.front_point(x, y));
                 let [px, py] = self.camera.project(point);
                 let (column, row) = ((px + 0.5).floor() as i32, (py + 0.5).floor() as i32);

@@ -23,6 +23,18 @@ pub(crate) struct Sensor {
     pub smear_px: [f32; 2],
 }
 
+/// What differs from frame to frame when light becomes bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shot {
+    /// The part of the picture that was rendered.
+    pub window: Region,
+    /// Width and height of the whole picture.
+    pub size_px: [u32; 2],
+    /// Factor from luminance to the tone curve's input, where 1 is white.
+    pub exposure: f32,
+    pub noise_seed: u32,
+}
+
 const CURVE_STEPS: usize = 1024;
 
 impl Sensor {
@@ -62,18 +74,14 @@ impl Sensor {
         sensor
     }
 
-    /// Develops `light` (the window's pixels, overwritten) into the window of `luma`, a picture of
-    /// `size_px`. `exposure`: factor from luminance to the curve's input, where 1 is white.
-    pub fn develop(
-        &self,
-        light: &mut [f32],
-        scratch: &mut Vec<f32>,
-        window: Region,
-        size_px: [u32; 2],
-        exposure: f32,
-        noise_seed: u32,
-        luma: &mut [u8],
-    ) {
+    /// Develops `light` (the window's pixels, overwritten) into the window of `luma`.
+    pub fn develop(&self, shot: &Shot, light: &mut [f32], scratch: &mut Vec<f32>, luma: &mut [u8]) {
+        let Shot {
+            window,
+            size_px,
+            exposure,
+            noise_seed,
+        } = *shot;
         let (w, h) = (window.width(), window.height());
         if w == 0 || h == 0 {
             return;
