@@ -20,6 +20,8 @@ pub mod head_pose;
 pub mod landmarks;
 pub mod letterbox;
 pub mod picture;
+#[cfg(test)]
+mod tests;
 
 use gaze_models::{Models, Thresholds};
 use gaze_protocol::{GazeAngles, Timestamp};

@@ -99,18 +99,6 @@ impl CameraMatrix {
 }
 
 impl From<[f32; 4]> for CameraMatrix {
-    /// From fx, fy, cx, cy.
-    fn from([fx_px, fy_px, cx_px, cy_px]: [f32; 4]) -> Self {
-        CameraMatrix {
-            fx_px,
-            fy_px,
-            cx_px,
-            cy_px,
-        }
-    }
-}
-
-impl From<[f32; 4]> for CameraMatrix {
     /// fx, fy, cx, cy.
     fn from([fx_px, fy_px, cx_px, cy_px]: [f32; 4]) -> Self {
         CameraMatrix {
