@@ -199,9 +199,9 @@ impl Appearance {
 
             brow_height: r.normal_within(19.5, 2.6, 13.0, 27.0),
             brow_thickness: r.normal_within(if is_bearded_sex { 4.6 } else { 3.4 }, 0.9, 1.8, 7.0),
-            brow_density: r.uniform(0.35, 1.1),
+            brow_density: r.uniform(0.45, 1.15),
             brow_arch: r.uniform(0.5, 5.0),
-            brow_tone: (hair_tone * r.uniform(0.5, 1.3)).clamp(0.008, 0.16),
+            brow_tone: (hair_tone * r.uniform(0.4, 1.1)).clamp(0.008, 0.12),
 
             hair_style: match (r.unit(), is_bearded_sex) {
                 (x, true) if x < 0.16 => HairStyle::Bald,
@@ -270,7 +270,7 @@ fn eyes(r: &mut Random, ipd_mm: f32) -> [EyeAppearance; 2] {
     // The middle of the fissure lies slightly nasal of the rotation centre.
     let middle = r.normal(-0.6, 0.7);
     let tilt = r.normal(1.7, 1.3);
-    let corners_up = r.normal(-0.8, 0.7);
+    let corners_up = r.normal(-2.2, 0.7);
     let upper = r.normal_within(4.3, 0.85, 1.8, 6.4);
     let lower = r.normal_within(5.1, 0.65, 3.4, 6.8);
     // Smiling and bright light narrow both lids.

@@ -16,6 +16,9 @@ use crate::random::noise;
 /// 13.2 mm, and a little.
 pub(crate) const LID_RADIUS: f32 = 13.5;
 
+/// Height of the line between the lips on the reference face, mm below the pupils.
+pub(crate) const MOUTH_Y: f32 = 68.0;
+
 /// Half width of the skull's rings by height (reference face; y down), mm.
 const WIDTH: Curve<10> = Curve::new([
     (-44.0, 75.0),
@@ -48,10 +51,10 @@ const FRONT: Curve<15> = Curve::new([
     (-6.0, -14.5),
     (10.0, -15.5),
     (30.0, -18.5),
-    (50.0, -20.0),
-    (62.0, -22.0),
-    (78.0, -20.5),
-    (88.0, -16.5),
+    (48.0, -20.0),
+    (60.0, -22.0),
+    (75.0, -20.5),
+    (85.0, -16.5),
     (100.0, -19.0),
     (110.0, -17.0),
     (117.0, -10.0),
@@ -192,8 +195,8 @@ impl HeadShape {
         }
         // Brow ridge over each eye, and the socket under it.
         out += (2.0 + f.brow_ridge) * spot(26.0, -19.0, 15.0, 6.5);
-        out -= (3.5 + f.eye_depth) * spot(33.0, -3.0, 15.0, 9.0);
-        out += 4.6 * spot(34.0, 13.5, 14.0, 6.0);
+        out -= (2.6 + f.eye_depth) * spot(33.0, -4.0, 15.0, 8.0);
+        out += 3.0 * spot(34.0, 13.5, 14.0, 7.0);
         out -= 2.5 * spot(17.0, 2.0, 6.0, 9.0);
         // Cheekbones and the hollow below.
         out += (5.0 + f.cheek) * spot(44.0, 27.0, 17.0, 13.0);
@@ -207,8 +210,9 @@ impl HeadShape {
             let lip_y = y + arch;
             let band = |cy: f32, s: f32| bell(0.5 * ((lip_y - cy) / s) * ((lip_y - cy) / s));
             let across = bell(0.5 * (ax / (0.62 * m)) * (ax / (0.62 * m)));
-            out += across * (3.6 * lips * band(66.5, 3.4) + 3.4 * lips * band(76.5, 3.8));
-            out -= across * 3.0 * band(71.0, 1.6);
+            out += across
+                * (3.6 * lips * band(MOUTH_Y - 4.5, 3.4) + 3.4 * lips * band(MOUTH_Y + 5.5, 3.8));
+            out -= across * 3.0 * band(MOUTH_Y, 1.6);
         }
         // Forehead bumps.
         out += 1.5 * spot(24.0, -50.0, 18.0, 14.0);
@@ -237,7 +241,9 @@ impl HeadShape {
         if distance2 > 26.0 * 26.0 {
             return face;
         }
-        soft_min(face, sphere_z(distance2), 4.0)
+        // Lids are flatter than the ball towards the cheek, and a little towards the brow.
+        let flat = dy * if dy > 0.0 { 0.66 } else { 0.85 };
+        soft_min(face, sphere_z(dx * dx + flat * flat), 5.0)
     }
 
     pub fn front_point(&self, x: f32, y: f32) -> Vec3 {
@@ -317,11 +323,11 @@ impl HeadShape {
         };
         let mut dark = 0.0;
         dark += (0.24 + 0.035 * f.eye_depth) * spot(22.0, -6.0, 8.0, 7.0);
-        dark += (0.10 + 0.02 * f.brow_ridge) * spot(36.0, -8.0, 12.0, 5.0);
+        dark += (0.20 + 0.02 * f.brow_ridge) * spot(34.0, -9.0, 14.0, 6.0);
         dark += 0.22 * spot(16.0, 8.0, 5.0, 9.0);
         dark += 0.28 * spot(19.0, 46.0, 4.0, 7.0);
         dark += 0.40 * spot(6.0, 54.0, 9.0, 3.6);
-        dark += 0.22 * spot(0.0, 84.0, 17.0, 4.0);
+        dark += 0.22 * spot(0.0, 82.0, 17.0, 4.0);
         dark += 0.55 * smoothstep(108.0, 124.0, y);
         dark += 0.25 * smoothstep(55.0, 70.0, ax) * smoothstep(40.0, 90.0, y);
         (1.0 - dark).max(0.25)
@@ -436,7 +442,7 @@ impl HeadShape {
         let at = |x: f32, y: f32| self.front_point(x * self.width_scale, self.face_y(y));
         let f = &self.features;
         let nose = 6.0 + (42.0 - 6.0) * f.nose_length;
-        let mouth_y = 71.0 + 0.5 * f.mouth_open - 1.2 * f.smile;
+        let mouth_y = MOUTH_Y + 0.5 * f.mouth_open - 1.2 * f.smile;
         // The side points lie before the ears, where front_z is steep: x there is given.
         let side = |sign: f32| {
             let ring = self.ring(17.0);

@@ -3,7 +3,7 @@
 use crate::appearance::{Appearance, HairStyle};
 use crate::eye::Eye;
 use crate::geometry::{Vec3, bell, mix, smoothstep};
-use crate::head::HeadShape;
+use crate::head::{HeadShape, MOUTH_Y};
 use crate::lids::LidPlace;
 use crate::random::noise;
 
@@ -106,12 +106,12 @@ impl Skin<'_> {
         let y = self.shape.reference_y(p.y);
         let ax = x.abs();
         let mut factor = 1.0;
-        if (54.0..94.0).contains(&y) {
+        if (50.0..92.0).contains(&y) {
             let m = a.mouth_half_width;
             let arch = 1.2 * a.smile * (ax / m) * (ax / m);
             let lip_y = y + arch;
             let across = (1.0 - (ax / m) * (ax / m)).max(0.0);
-            let line = 71.0;
+            let line = MOUTH_Y;
             let dent = 1.6 * bell(ax * ax / 14.0);
             let top = line - (6.2 * a.lip_fullness * across.powi_half() - dent * across);
             let low = line + a.mouth_open + 8.2 * a.lip_fullness * across;
@@ -202,7 +202,7 @@ impl Skin<'_> {
         let inside = 1.0 - smoothstep(0.55 * frayed, frayed + 0.8, (up - centre).abs());
         let ends = smoothstep(-0.06, 0.10, t) * (1.0 - smoothstep(0.90, 1.04, t));
         let fine = (1.3 - 0.8 * self.footprint).clamp(0.0, 1.0);
-        let density = a.brow_density * (0.80 + 0.35 * fine * strand);
+        let density = a.brow_density * (0.90 + 0.35 * fine * strand);
         let cover = (inside * ends * density).clamp(0.0, 0.96);
         *tone = mix(*tone, a.brow_tone.min(0.8 * a.skin_tone), cover);
     }
@@ -218,10 +218,12 @@ impl Skin<'_> {
         let n = noise();
         let frayed = 5.0 * n.at(x * 0.25 + 3.0, y * 0.25);
         let edge = mix(60.0, 8.0, smoothstep(44.0, 67.0, ax)) + frayed;
-        let lips = bell(0.35 * ((ax / 17.0) * (ax / 17.0) + (y - 72.0) * (y - 72.0) / 40.0));
+        let lips = bell(
+            0.35 * ((ax / 17.0) * (ax / 17.0) + (y - MOUTH_Y - 1.0) * (y - MOUTH_Y - 1.0) / 40.0),
+        );
         let jaw = smoothstep(edge - 4.0, edge + 5.0, y) * (1.0 - lips);
-        let lip_beard = smoothstep(55.0, 58.0, y)
-            * (1.0 - smoothstep(64.0, 67.0, y))
+        let lip_beard = smoothstep(53.0, 56.0, y)
+            * (1.0 - smoothstep(62.0, 65.0, y))
             * (1.0 - smoothstep(22.0, 30.0, ax));
         let strands = n.at(x * 1.2, y * 0.45) * 0.5 + 0.5 * n.at(x * 0.5 + 9.0, y * 0.3);
         let cover = (a.beard * jaw).max(a.moustache.max(0.8 * a.beard) * lip_beard);
