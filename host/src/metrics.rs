@@ -326,7 +326,7 @@ impl LatencyCounts {
             seen += count;
             seen >= rank
         });
-        middle_of(bucket.unwrap_or(BUCKETS - 1))
+        middle_of(bucket.unwrap_or(BUCKETS - 1)).min(self.max_us)
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -43,30 +43,28 @@ const ICON: &str = include_str!("page/icon.svg");
 /// How long a client has to take the closing message.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Said with every answer.
-const HEADERS: [(HeaderName, HeaderValue); 6] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-             connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+/// Said with every answer: nothing from elsewhere, in no frame, in no cache.
+fn headers(port: u16) -> HeaderMap {
+    // `'self'` covers the WebSockets in current browsers; older ones want them named.
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self' ws://localhost:{port} ws://127.0.0.1:{port}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let policy = HeaderValue::try_from(policy).expect("the policy is ASCII");
+    let value = HeaderValue::from_static;
+    HeaderMap::from_iter([
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, value("nosniff")),
+        (header::REFERRER_POLICY, value("no-referrer")),
+        (header::CACHE_CONTROL, value("no-store")),
+        (header::X_FRAME_OPTIONS, value("DENY")),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            value("same-origin"),
         ),
-    ),
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
-    (
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    ),
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("same-origin"),
-    ),
-];
+    ])
+}
 
 /// What the page's requests are answered from.
 #[derive(Clone, Debug)]
@@ -87,6 +85,7 @@ pub(super) async fn serve(
     state: PageState,
 ) -> std::io::Result<()> {
     let port = address.port();
+    let headers = headers(port);
     let routes = Router::new()
         .route("/", get(async || file("text/html; charset=utf-8", PAGE)))
         .route(
@@ -103,16 +102,17 @@ pub(super) async fn serve(
         .route("/status", get(status))
         .route("/scene", get(scene))
         .with_state(state)
-        .layer(middleware::from_fn(
-            move |request: Request, next: Next| async move {
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let headers = headers.clone();
+            async move {
                 let mut response = match origin::check(request.headers(), port) {
                     Ok(()) => next.run(request).await,
                     Err(refused) => (StatusCode::FORBIDDEN, refused.words()).into_response(),
                 };
-                response.headers_mut().extend(HEADERS);
+                response.headers_mut().extend(headers);
                 response
-            },
-        ));
+            }
+        }));
     axum::serve(listener, routes).await
 }
 

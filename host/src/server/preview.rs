@@ -239,3 +239,42 @@ impl EyeOverlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_picture_is_the_mean_of_its_squares() {
+        let preview = Preview {
+            width: 5,
+            height: 2,
+            luma: vec![10, 20, 0, 255, 99, 30, 40, 1, 0, 99],
+            observation: None,
+        };
+        let mut smaller = Vec::new();
+        shrink(&preview, 2, &mut smaller);
+        assert_eq!(smaller, [25, 64]);
+    }
+
+    #[test]
+    fn nothing_is_copied_when_nobody_watches() {
+        let slot = PreviewSlot::new();
+        let mut frame = Frame::new();
+        (frame.width, frame.height, frame.luma) = (2, 1, vec![1, 2]);
+        let observation = Observation {
+            seq: 0,
+            frame: crate::frame::FrameName::Number,
+            captured_at: gaze_protocol::Timestamp(0),
+            size_px: [2, 1],
+            error: None,
+            face: None,
+        };
+        slot.offer(&frame, &observation);
+        assert!(slot.content.lock().unwrap().luma.is_empty());
+        slot.is_wanted.store(true, Ordering::Relaxed);
+        slot.offer(&frame, &observation);
+        assert_eq!(slot.content.lock().unwrap().luma, [1, 2]);
+        assert!(!slot.is_wanted());
+    }
+}

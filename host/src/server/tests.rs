@@ -35,6 +35,7 @@ struct Running {
     publisher: Option<Publisher>,
     scenes: crossbeam_channel::Receiver<SceneRequest>,
     metrics: Arc<Metrics>,
+    preview: Arc<PreviewSlot>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,8 +52,9 @@ impl Running {
         let page = server.page_address().unwrap();
         let publisher = server.publisher();
         let (to_tracking, scenes) = crossbeam_channel::bounded(1);
+        let preview = Arc::new(PreviewSlot::new());
         let links = ServerLinks {
-            preview: Arc::new(PreviewSlot::new()),
+            preview: Arc::clone(&preview),
             scenes: to_tracking,
         };
         let thread = std::thread::spawn(move || server.run(links).unwrap());
@@ -63,6 +65,7 @@ impl Running {
             publisher: Some(publisher),
             scenes,
             metrics,
+            preview,
             thread: Some(thread),
         }
     }
@@ -369,6 +372,151 @@ fn the_status_names_stages_counts_and_clients() {
     assert_eq!(status["counters"]["clients_admitted"], 1);
     assert_eq!(status["state"]["activity"], "starting");
     assert_eq!(status["clients"][0]["is_subscribed"], true);
+}
+
+#[test]
+fn a_client_that_takes_nothing_for_too_long_is_dropped_whatever_its_queue_holds() {
+    let settings = ServerSettings {
+        client_queue: 1 << 20,
+        write_timeout: Duration::from_millis(20),
+        ..ServerSettings::default()
+    };
+    let running = Running::start("patience", settings);
+    let never = running.subscribed(ALL);
+    // More than any kernel buffer takes.
+    for onset in 0..50_000 {
+        running.publish(&blink(onset));
+    }
+    while running.metrics.counted(Counter::ClientsDropped) == 0 {
+        std::thread::yield_now();
+    }
+    drop(never);
+}
+
+/// The other end of a WebSocket, as far as a test needs it.
+struct WebSocketClient(TcpStream);
+
+impl WebSocketClient {
+    fn connect(running: &Running, path: &str) -> Self {
+        let host = running.page;
+        let mut stream = TcpStream::connect(host).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\
+             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        .unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        WebSocketClient(stream)
+    }
+
+    fn say(&mut self, text: &str) {
+        // Text, masked as clients must, by zeros; short enough for a one-byte length.
+        let length = u8::try_from(text.len()).unwrap();
+        assert!(length < 126);
+        self.0
+            .write_all(&[0x81, 0x80 | length, 0, 0, 0, 0])
+            .unwrap();
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Kind and content of the next message.
+    fn hear(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).unwrap();
+        let length = match head[1] {
+            126 => {
+                let mut length = [0; 2];
+                self.0.read_exact(&mut length).unwrap();
+                usize::from(u16::from_be_bytes(length))
+            }
+            127 => {
+                let mut length = [0; 8];
+                self.0.read_exact(&mut length).unwrap();
+                usize::try_from(u64::from_be_bytes(length)).unwrap()
+            }
+            length => usize::from(length),
+        };
+        let mut content = vec![0; length];
+        self.0.read_exact(&mut content).unwrap();
+        (head[0] & 0x0f, content)
+    }
+
+    fn hear_record(&mut self) -> Value {
+        let (kind, text) = self.hear();
+        assert_eq!(kind, 1);
+        serde_json::from_slice(&text).unwrap()
+    }
+}
+
+#[test]
+fn the_websocket_carries_the_same_records_as_the_socket() {
+    let running = Running::start("websocket", ServerSettings::default());
+    let mut unix = running.subscribed(ALL);
+    let mut asked = WebSocketClient::connect(&running, "/events");
+    asked.say(ALL);
+    assert_eq!(asked.hear_record()["type"], "header");
+    let mut by_query = WebSocketClient::connect(&running, "/events?types=gap");
+    assert_eq!(by_query.hear_record()["type"], "header");
+    running.publish(&blink(1));
+    running.publish(&gap(2));
+    let records = [unix.hear(), unix.hear()];
+    assert_eq!([asked.hear_record(), asked.hear_record()], records);
+    assert_eq!(by_query.hear_record(), records[1]);
+}
+
+#[test]
+fn a_websocket_message_that_is_too_long_is_answered_and_closed() {
+    let running = Running::start("long", ServerSettings::default());
+    let mut client = WebSocketClient::connect(&running, "/events");
+    let length = (MAX_MESSAGE_BYTES as u64 + 1).to_be_bytes();
+    client.0.write_all(&[0x81, 0xff]).unwrap();
+    client.0.write_all(&length).unwrap();
+    client.0.write_all(&[0; 4]).unwrap();
+    assert_eq!(client.hear_record()["type"], "error");
+    let (kind, code) = client.hear();
+    assert_eq!((kind, code.as_slice()), (8, &1009u16.to_be_bytes()[..]));
+}
+
+#[test]
+fn pictures_come_with_what_was_seen_in_them_and_only_to_watchers() {
+    let running = Running::start("picture", ServerSettings::default());
+    assert!(!running.preview.is_wanted());
+    let mut watcher = WebSocketClient::connect(&running, "/picture");
+    let mut frame = crate::frame::Frame::new();
+    (frame.width, frame.height, frame.luma) = (1280, 720, vec![128; 1280 * 720]);
+    let observation = crate::vision::Observation {
+        seq: 7,
+        frame: crate::frame::FrameName::Number,
+        captured_at: gaze_protocol::Timestamp(233_333),
+        size_px: [1280, 720],
+        error: None,
+        face: None,
+    };
+    while !running.preview.is_wanted() {
+        std::thread::yield_now();
+    }
+    running.preview.offer(&frame, &observation);
+    let (kind, message) = watcher.hear();
+    assert_eq!(kind, 2);
+    let (length, rest) = message.split_at(4);
+    let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+    let (overlay, jpeg) = rest.split_at(length);
+    let overlay: Value = serde_json::from_slice(overlay).unwrap();
+    assert_eq!(overlay["seq"], 7);
+    assert_eq!(overlay["size_px"], serde_json::json!([1280, 720]));
+    assert_eq!(overlay["face"], Value::Null);
+    // A JPEG of half the size: start of image, and 360 x 640 in its frame header.
+    assert_eq!(jpeg[..2], [0xff, 0xd8]);
+    let size = [0x01, 0x68, 0x02, 0x80];
+    assert!(jpeg.windows(4).any(|bytes| bytes == size));
 }
 
 #[test]

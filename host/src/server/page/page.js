@@ -4,6 +4,8 @@
 const WINDOW_US = 10_000_000;
 const TRAIL_US = 1_200_000;
 const SILENCE_MS = 1500;
+/** Samples further apart than this have a silence between them. */
+const JOINED_US = 400_000;
 
 const at = (id) => document.getElementById(id);
 const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -402,7 +404,7 @@ const ROWS = { x: [0.02, 0.41], y: [0.43, 0.82], validity: [0.85, 0.9] };
 function drawChart() {
   const [context, width, height] = begin(at("chart"));
   const now = nowUs();
-  const left = 26;
+  const left = 46;
   const across = (t_us) => left + (1 - (now - t_us) / WINDOW_US) * (width - left);
   context.font = "11px system-ui, sans-serif";
 
@@ -426,15 +428,17 @@ function drawChartFrame(context, left, width, height) {
   context.textBaseline = "middle";
   for (const name of ["x", "y"]) {
     const [top, bottom] = ROWS[name].map((share) => share * height);
-    for (const [value, label] of [[0, name === "x" ? "left" : "top"], [1, name === "x" ? "right" : "end"]]) {
+    for (const [value, label] of EDGES[name]) {
       const y = Math.round(rowPlace(name, value, height)) + 0.5;
       context.beginPath();
       context.moveTo(left, y);
       context.lineTo(width, y);
       context.stroke();
-      context.fillText(label === "end" ? "btm" : label, left - 4, y, left - 4);
+      context.fillText(label, left - 6, y);
     }
-    context.fillText(name, left - 4, (top + bottom) / 2);
+    context.fillStyle = colours[`line-${name}`];
+    context.fillText(name, left - 6, (top + bottom) / 2);
+    context.fillStyle = colours.quiet;
   }
   context.textAlign = "center";
   context.textBaseline = "bottom";
@@ -445,32 +449,31 @@ function drawChartFrame(context, left, width, height) {
   }
 }
 
-/** Where 0..1 of the screen lies in its row; a quarter of it is shown beyond either edge. */
+/** What the screen's edges are called. */
+const EDGES = { x: [[0, "left"], [1, "right"]], y: [[0, "top"], [1, "bottom"]] };
+
+/** Where 0..1 of the screen lies in its row; what is further out lies at the row's border. */
 function rowPlace(name, value, height) {
   const [top, bottom] = ROWS[name].map((share) => share * height);
-  const shown = Math.min(Math.max(value, -0.25), 1.25);
-  return top + ((shown + 0.25) / 1.5) * (bottom - top);
+  const shown = Math.min(Math.max(value, -MARGIN), 1 + MARGIN);
+  return top + ((shown + MARGIN) / (1 + 2 * MARGIN)) * (bottom - top);
 }
 
-const BANDS = { fixation: ["fixation", 0.22], blink: ["blink", 0.55], gap: ["gap", 0.4] };
+/** How intervals are shaded, in the order of drawing: opacity, and the share of the height. */
+const BANDS = { fixation: [0.22, 1], gap: [0.4, 1], saccade: [1, 0.04], blink: [0.55, 1] };
 
 function drawIntervals(context, across, height) {
   const bottom = ROWS.y[1] * height;
-  for (const event of known.events) {
-    const x = across(event.onset_us);
-    const width = Math.max(1, across(event.offset_us) - x);
-    if (event.type === "saccade") {
-      context.fillStyle = colours.quiet;
-      context.fillRect(x, bottom - 5, width, 5);
-      continue;
-    }
-    const band = BANDS[event.type];
-    if (!band) continue;
-    context.fillStyle = colours[band[0]];
-    context.globalAlpha = band[1];
-    context.fillRect(x, 0, width, bottom);
-    context.globalAlpha = 1;
-    if (event.type === "blink") {
+  for (const [kind, [opacity, share]] of Object.entries(BANDS)) {
+    context.fillStyle = colours[kind] ?? colours.quiet;
+    for (const event of known.events) {
+      if (event.type !== kind) continue;
+      const x = across(event.onset_us);
+      const width = Math.max(1, across(event.offset_us) - x);
+      context.globalAlpha = opacity;
+      context.fillRect(x, bottom * (1 - share), width, bottom * share);
+      context.globalAlpha = 1;
+      if (kind !== "blink") continue;
       context.textAlign = "center";
       context.textBaseline = "top";
       context.fillText("blink", x + width / 2, 2);
@@ -480,14 +483,17 @@ function drawIntervals(context, across, height) {
 
 function drawValidity(context, across, height) {
   const [top, bottom] = ROWS.validity.map((share) => share * height);
+  let from = 0;
   for (let i = 0; i < known.samples.length; i++) {
-    const sample = known.samples[i];
+    const { validity, t_us } = known.samples[i];
     const next = known.samples[i + 1];
-    // A sample counts until the next one, but not across a silence.
-    const until = Math.min(next ? next.t_us : nowUs(), sample.t_us + 150_000);
-    context.fillStyle = colours[VALIDITIES[sample.validity].colour];
-    const x = across(sample.t_us);
-    context.fillRect(x, top, across(until) - x + 0.5, bottom - top);
+    // A sample counts until the next one, but not across a silence; equal ones are one stretch.
+    const until = Math.min(next ? next.t_us : nowUs(), t_us + JOINED_US);
+    if (next && until === next.t_us && next.validity === validity) continue;
+    const x = across(known.samples[from].t_us);
+    context.fillStyle = colours[VALIDITIES[validity].colour];
+    context.fillRect(x, top, across(until) - x, bottom - top);
+    from = i + 1;
   }
 }
 
@@ -503,7 +509,7 @@ function drawLine(context, across, height, name) {
       isDown = false;
       continue;
     }
-    const isJoined = isDown && sample.t_us - last_us < 250_000;
+    const isJoined = isDown && sample.t_us - last_us <= JOINED_US;
     const point = [across(sample.t_us), rowPlace(name, sample[name], height)];
     if (isJoined) context.lineTo(...point);
     else context.moveTo(...point);
@@ -534,7 +540,8 @@ function showHeader() {
   show("user", user ?? "none (uncalibrated)");
   const pixels = screen.width_px && screen.height_px ? `, ${screen.width_px} × ${screen.height_px} px` : "";
   show("screen-size", `${Math.round(screen.width_mm)} × ${Math.round(screen.height_mm)} mm${pixels}`);
-  show("models", models.map((model) => `${model.name} ${model.sha256.slice(0, 8)}`).join(", ") || "–");
+  show("models", models.map((model) => model.name).join(", ") || "–");
+  at("models").title = models.map((model) => `${model.name} sha256 ${model.sha256}`).join("\n");
   show("program", program);
 }
 
