@@ -1,7 +1,8 @@
 //! The records: what sockets, files and `gazed watch` carry, one JSON object a line.
 //!
-//! This page is the client's manual. `type` comes first and keys keep the order shown here.
-//! A change of meaning raises [`VERSION`]; new keys at the end of a record do not.
+//! This page is the client's manual; [`crate::server`] tells how to connect and subscribe. `type`
+//! comes first and keys keep the order shown here. A change of meaning raises [`VERSION`]; new
+//! keys at the end of a record do not.
 //!
 //! Pixels (`_px`) are those of the original full frame, x right, y down, the centre of the top-left
 //! pixel is 0,0. `_mm` of `head` and `gaze` are camera axes; of `por`, the screen plane from its
@@ -12,6 +13,8 @@
 //! Without a face, `face`, `eyes`, `head`, `gaze`, `features` and `por` are null. With one, `face`,
 //! `eyes` and `head` are always there; an eye that is not seen is null; a seen eye always has
 //! `iris_px`, an estimate while it is closed; `gaze` is null only for `eye_closed`.
+
+mod from_stages;
 
 use gaze_protocol::Validity;
 use serde::{Deserialize, Serialize};
@@ -247,7 +250,8 @@ pub enum Record {
     ObjectEnter(ObjectVisit),
     /// The gaze left an object.
     ObjectLeave(ObjectVisit),
-    /// The answer to a message that could not be used; the connection stays open.
+    /// The answer to a message that could not be used. The connection stays open, unless the
+    /// record says that it is closed; see [`crate::server`].
     Error(ErrorRecord),
 }
 
