@@ -1,0 +1,126 @@
+//! The chain on the synthetic observer, whose gaze, blinks and fixations are known.
+
+use gaze_host::frame::Frame;
+use gaze_host::inference::Engine;
+use gaze_host::tracking::{Tracking, TrackingSettings};
+use gaze_host::vision::{Vision, VisionSettings};
+use gaze_models::Models;
+use gaze_observer::{EventLabel, Observer, ObserverSettings, ScriptEvent};
+use gaze_protocol::{GazeEvent, Timestamp};
+use gaze_signal::{EventSettings, ObjectSettings};
+
+/// Persons, none of them looked at while the networks were trained.
+const SEEDS: [u64; 4] = [101, 102, 103, 104];
+const FRAMES: u64 = 300;
+const FRAME_US: u64 = 33_333;
+
+/// What came of one person's ten seconds.
+#[derive(Default)]
+struct Outcome {
+    /// Angle between true and estimated gaze, each frame with gaze, rad.
+    errors: Vec<f32>,
+    /// Frames with open eyes, and those of them without gaze.
+    open_frames: usize,
+    open_without_gaze: usize,
+    /// Onset and offset, µs.
+    fixations: Vec<(u64, u64)>,
+    blinks: Vec<(u64, u64)>,
+    script: Vec<ScriptEvent>,
+}
+
+fn look_at(seed: u64) -> Outcome {
+    let models = Models::embedded().unwrap();
+    let mut vision = Vision::new(&models, Engine::Tract, VisionSettings::default()).unwrap();
+    let settings = ObserverSettings { seed, ..ObserverSettings::default() };
+    let [width_mm, height_mm] = settings.screen_mm;
+    let mut tracking = Tracking::new(TrackingSettings {
+        screen: gaze_calibration::ScreenGeometry::new(width_mm, height_mm).unwrap(),
+        calibration: None,
+        sigma_limit_rad: models.thresholds.low_confidence_sigma_rad,
+        filter: None,
+        events: EventSettings::default(),
+        objects: ObjectSettings::default(),
+    })
+    .unwrap();
+    let mut frame = Frame::new();
+    (frame.width, frame.height) = (settings.width_px as usize, settings.height_px as usize);
+    frame.luma = vec![0; frame.width * frame.height];
+    let mut observer = Observer::new(settings).unwrap();
+    let mut outcome = Outcome::default();
+    let mut take = |event: &GazeEvent| match event {
+        GazeEvent::Fixation(fixation) => {
+            outcome.fixations.push((fixation.onset.as_us(), fixation.offset.as_us()));
+        }
+        GazeEvent::Blink(blink) => outcome.blinks.push((blink.onset.as_us(), blink.offset.as_us())),
+        _ => {}
+    };
+    for seq in 0..FRAMES {
+        (frame.seq, frame.captured_at) = (seq, Timestamp(seq * FRAME_US));
+        let truth = observer.render(frame.captured_at, &mut frame.luma);
+        let tracked = tracking.step(&vision.step(&frame).unwrap());
+        if truth.blink.is_none() {
+            outcome.open_frames += 1;
+            match tracked.sample.angles {
+                Some(angles) => outcome.errors.push(angles.angle_to(truth.gaze)),
+                None => outcome.open_without_gaze += 1,
+            }
+        }
+        tracked.events.iter().for_each(&mut take);
+    }
+    tracking.finish().iter().for_each(&mut take);
+    outcome.script = observer.events(Timestamp(FRAMES * FRAME_US)).to_vec();
+    outcome
+}
+
+/// Scripted events of a kind that lie wholly in the recording, onset and offset.
+fn scripted(script: &[ScriptEvent], label: EventLabel) -> Vec<(u64, u64)> {
+    let end = (FRAMES - 1) * FRAME_US;
+    script
+        .iter()
+        .filter(|event| event.label == label && event.onset.as_us() > 0 && event.offset.as_us() < end)
+        .map(|event| (event.onset.as_us(), event.offset.as_us()))
+        .collect()
+}
+
+/// How many of `reported` cover this one by half of the shorter of the two.
+fn reports(reported: &[(u64, u64)], (onset, offset): (u64, u64)) -> usize {
+    let overlaps = |&&(from, to): &&(u64, u64)| {
+        let common = to.min(offset).saturating_sub(from.max(onset));
+        2 * common >= (to - from).min(offset - onset)
+    };
+    reported.iter().filter(overlaps).count()
+}
+
+#[test]
+fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let threads = SEEDS.map(|seed| scope.spawn(move || look_at(seed)));
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut errors: Vec<f32> = outcomes.iter().flat_map(|outcome| outcome.errors.clone()).collect();
+    errors.sort_by(f32::total_cmp);
+    let median_deg = errors[errors.len() / 2].to_degrees();
+    let open: usize = outcomes.iter().map(|outcome| outcome.open_frames).sum();
+    let lost: usize = outcomes.iter().map(|outcome| outcome.open_without_gaze).sum();
+    let (mut blinks, mut blinks_once, mut fixations, mut fixations_once) = (0, 0, 0, 0);
+    for outcome in &outcomes {
+        for blink in scripted(&outcome.script, EventLabel::Blink) {
+            blinks += 1;
+            blinks_once += usize::from(reports(&outcome.blinks, blink) == 1);
+        }
+        for fixation in scripted(&outcome.script, EventLabel::Fixation) {
+            if fixation.1 - fixation.0 > 150_000 {
+                fixations += 1;
+                fixations_once += usize::from(reports(&outcome.fixations, fixation) == 1);
+            }
+        }
+    }
+    println!(
+        "median error {median_deg:.2} deg; {lost} of {open} open frames without gaze; \
+         once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations"
+    );
+    assert!(median_deg <= 2.0, "median uncalibrated error {median_deg} deg");
+    assert!(lost * 100 <= open * 3, "{lost} of {open} frames with open eyes have no gaze");
+    assert_eq!(blinks_once, blinks, "each blink is reported once");
+    assert_eq!(fixations_once, fixations, "each fixation above 150 ms is reported once");
+}
