@@ -246,8 +246,8 @@ fn skin_tone(r: &mut Random) -> f32 {
 }
 
 fn hair_tone(r: &mut Random, age: f32, skin_tone: f32) -> f32 {
-    if r.chance(age) {
-        r.uniform(0.15, 0.5)
+    if r.chance(age * age.sqrt()) {
+        r.uniform(0.12, 0.35)
     } else if skin_tone > 0.25 && r.chance(0.4) {
         r.uniform(0.05, 0.3)
     } else {
@@ -256,11 +256,11 @@ fn hair_tone(r: &mut Random, age: f32, skin_tone: f32) -> f32 {
 }
 
 fn iris_tone(r: &mut Random, skin_tone: f32) -> f32 {
-    let light_share = if skin_tone > 0.25 { 0.55 } else { 0.12 };
+    let light_share = if skin_tone > 0.25 { 0.5 } else { 0.12 };
     if r.chance(light_share) {
-        r.uniform(0.07, 0.26)
+        r.uniform(0.06, 0.24)
     } else {
-        r.uniform(0.018, 0.07)
+        r.uniform(0.014, 0.06)
     }
 }
 

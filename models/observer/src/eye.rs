@@ -206,7 +206,7 @@ impl Eye {
         let inner = 1.0 - 0.25 * under(place.share * width, 6.0);
         let outer = 1.0 - 0.40 * under((1.0 - place.share) * width, 8.0);
         // Skin all around keeps a good part of the room's light off.
-        0.84 * upper * lower * inner * outer
+        0.78 * upper * lower * inner * outer
     }
 
     fn sclera(&self, hit: Vec3, shade: f32, light: &EyeLight) -> f32 {

@@ -322,7 +322,8 @@ impl HeadShape {
             bell(0.5 * (dx * dx + dy * dy))
         };
         let mut dark = 0.0;
-        dark += (0.24 + 0.035 * f.eye_depth) * spot(22.0, -6.0, 8.0, 7.0);
+        dark += (0.16 + 0.03 * f.eye_depth) * spot(22.0, -6.0, 8.0, 7.0);
+        dark += 0.12 * spot(33.0, -14.0, 18.0, 8.0);
         dark += (0.20 + 0.02 * f.brow_ridge) * spot(34.0, -9.0, 14.0, 6.0);
         dark += 0.22 * spot(16.0, 8.0, 5.0, 9.0);
         dark += 0.28 * spot(19.0, 46.0, 4.0, 7.0);

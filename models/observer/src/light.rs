@@ -62,7 +62,7 @@ impl Lighting {
         let ambient = r.uniform(0.18, 0.8);
         let key = r.uniform(0.15, 1.2);
         let key_yaw = r.normal(0.0, 0.7).clamp(-1.5, 1.5);
-        let key_pitch = r.normal_within(0.55, 0.35, -0.1, 1.3);
+        let key_pitch = r.normal_within(0.62, 0.35, -0.1, 1.3);
         lamps.push(lamp(&mut r, key_yaw, key_pitch, key));
         if r.chance(0.6) {
             let yaw = -key_yaw.signum() * r.uniform(0.2, 1.4);
@@ -72,7 +72,7 @@ impl Lighting {
         }
         Lighting {
             ambient,
-            from_above: r.uniform(0.2, 0.8),
+            from_above: r.uniform(0.35, 1.0),
             lamps,
             screen: ScreenLight {
                 size_mm: screen_mm,

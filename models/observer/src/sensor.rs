@@ -46,7 +46,7 @@ impl Sensor {
             vignette: r.uniform(0.0, 0.3),
             noise_levels: r.uniform(0.6, 2.5),
             gamma: r.uniform(0.42, 0.56),
-            contrast: r.uniform(0.1, 0.8),
+            contrast: r.uniform(0.1, 1.0),
             black_levels: r.unit() * r.uniform(0.0, 14.0),
             face_brightness: r.normal_within(0.57, 0.09, 0.34, 0.78),
             smear_px: [0.0; 2],
@@ -61,7 +61,7 @@ impl Sensor {
             sensor.blur_px = r.uniform(0.4, 1.7);
         }
         if r.chance(0.3) {
-            sensor.noise_levels = r.uniform(2.0, 9.0);
+            sensor.noise_levels = r.uniform(2.0, 7.0);
         }
         if r.chance(0.25) {
             sensor.face_brightness = r.uniform(0.2, 0.85);

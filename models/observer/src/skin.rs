@@ -321,7 +321,7 @@ impl Skin<'_> {
         let fine = (1.2 - 0.7 * self.footprint).clamp(0.0, 1.0);
         let n = noise();
         // The root line.
-        let thick = 0.40 + 0.35 * a.lash_strength + 0.5 * self.footprint;
+        let thick = 0.45 + 0.45 * a.lash_strength + 0.5 * self.footprint;
         let d = (above - 0.1) / thick;
         let mut cover = a.lash_strength * 0.95 * bell(0.5 * d * d) * (0.35 + 0.65 * grown);
         // The hairs stand forwards and up; a lowered lid points them down.
