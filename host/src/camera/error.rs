@@ -62,6 +62,15 @@ pub enum CameraError {
         /// What the driver offers.
         offered: String,
     },
+    /// The USB bus is full.
+    #[error(
+        "{device}: the USB bus has no room for this camera's pictures; \
+         use another USB port, a smaller size, or the format mjpeg"
+    )]
+    NoBandwidth {
+        /// The device as it was asked for.
+        device: String,
+    },
     /// The driver refused something else.
     #[error("{device}: {action} failed ({source}); unplug the camera and plug it in again")]
     Device {
@@ -229,6 +238,7 @@ impl CameraError {
                 | CameraError::Busy { .. }
                 | CameraError::PermissionDenied { .. }
                 | CameraError::Unplugged { .. }
+                | CameraError::NoBandwidth { .. }
                 | CameraError::Device { .. }
                 | CameraError::Library { .. }
                 | CameraError::Timeout { .. }

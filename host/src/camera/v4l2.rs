@@ -41,8 +41,9 @@ const FORMATS: [([u8; 4], PixelFormat); 15] = [
     (*b"JPEG", PixelFormat::Mjpeg),
 ];
 
-/// A rate this far below the wanted one still counts as reaching it (29.97 for 30).
-const RATE_SLACK: f64 = 0.95;
+/// A rate this far below the wanted one still counts as reaching it: 25 for 30, lest a smaller
+/// picture is taken for five frames more.
+const RATE_SLACK: f64 = 0.8;
 
 /// An open camera that streams.
 pub(super) struct Camera {
@@ -154,7 +155,7 @@ impl Camera {
     }
 
     /// Waits for a picture. None: the stop flag was raised.
-    fn wait(&self) -> Result<Option<Instant>, CameraError> {
+    fn wait(&mut self) -> Result<Option<Instant>, CameraError> {
         let started = Instant::now();
         loop {
             if self.stop.is_raised() {
@@ -175,27 +176,15 @@ impl Camera {
                     if events.contains(PollFlags::IN) {
                         return Ok(Some(Instant::now()));
                     }
-                    // Error without data: the device is gone, or its driver gave up.
-                    return Err(if self.device.exists() {
-                        explain(
-                            &self.device,
-                            "waiting for a picture",
-                            io::Error::other("the driver reports an error"),
-                        )
-                    } else {
-                        self.unplugged()
-                    });
+                    // An error without a picture; asking for one tells which. This does not wait.
+                    if let Err(error) = self.stream.dequeue(|_| Ok(())) {
+                        return Err(explain(&self.device, "taking a picture", error));
+                    }
                 }
                 Err(error) => {
                     return Err(explain(&self.device, "waiting for a picture", error.into()));
                 }
             }
-        }
-    }
-
-    fn unplugged(&self) -> CameraError {
-        CameraError::Unplugged {
-            device: self.device.display().to_string(),
         }
     }
 }
@@ -246,7 +235,7 @@ impl FrameSource for Camera {
             base_name(&self.device),
             self.width,
             self.height,
-            self.fourcc
+            fourcc_name(self.fourcc.as_fourcc())
         )
     }
 
@@ -361,6 +350,7 @@ fn explain(device: &Path, action: &'static str, error: io::Error) -> CameraError
         Some(Errno::ACCESS | Errno::PERM) => CameraError::PermissionDenied { device: name() },
         Some(Errno::BUSY) => CameraError::Busy { device: name() },
         Some(Errno::NODEV | Errno::NXIO) => CameraError::Unplugged { device: name() },
+        Some(Errno::NOSPC) => CameraError::NoBandwidth { device: name() },
         Some(Errno::NOTTY) => CameraError::NotACamera { device: name() },
         Some(Errno::ISDIR | Errno::INVAL) if action == "opening" => {
             CameraError::NotACamera { device: name() }
@@ -436,9 +426,7 @@ fn choose(offers: &[Offer], settings: &SourceSettings) -> Option<Offer> {
         is_wanted.then_some((format, offer))
     });
     let cost = |(format, offer): &(PixelFormat, Offer)| {
-        let is_slow = offer
-            .fps
-            .is_some_and(|fps| fps < RATE_SLACK * settings.fps.min(30.0));
+        let is_slow = offer.fps.is_some_and(|fps| fps < RATE_SLACK * settings.fps);
         let size_gap = u64::from(offer.width.abs_diff(settings.width_px))
             + u64::from(offer.height.abs_diff(settings.height_px));
         let format_cost = PixelFormat::ALL.iter().position(|known| known == format);
@@ -465,8 +453,12 @@ fn format_of(fourcc: [u8; 4]) -> Option<PixelFormat> {
         .map(|(_, format)| *format)
 }
 
+/// `YUYV`; a set highest bit means that the bytes of a sample are swapped.
 fn fourcc_name(fourcc: [u8; 4]) -> String {
-    FourCc::from_fourcc(fourcc).to_string()
+    let letters = fourcc.map(|byte| char::from(byte & 0x7F));
+    let name: String = letters.iter().filter(|&&letter| letter > ' ').collect();
+    let is_swapped = fourcc[3] & 0x80 != 0;
+    name + if is_swapped { "-BE" } else { "" }
 }
 
 /// The names of the formats, each once.
@@ -575,6 +567,7 @@ mod tests {
         assert!(words(Errno::BUSY).contains("in use by another program"));
         assert!(words(Errno::ACCESS).contains("usermod -aG video"));
         assert!(words(Errno::NODEV).contains("unplugged"));
+        assert!(words(Errno::NOSPC).contains("USB port"));
         assert!(words(Errno::NOTTY).contains("not a camera"));
         assert!(words(Errno::IO).starts_with("/dev/video7: opening failed"));
     }
@@ -614,6 +607,13 @@ mod tests {
         assert_eq!(device_number(OsStr::new("video10")), Some(10));
         assert_eq!(device_number(OsStr::new("video")), None);
         assert_eq!(device_number(OsStr::new("vbi0")), None);
+    }
+
+    #[test]
+    fn formats_are_named_in_plain_letters() {
+        assert_eq!(fourcc_name(*b"YUYV"), "YUYV");
+        assert_eq!(fourcc_name(*b"Y16 "), "Y16");
+        assert_eq!(fourcc_name([b'Y', b'1', b'6', b' ' | 0x80]), "Y16-BE");
     }
 
     #[test]
