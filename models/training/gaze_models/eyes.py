@@ -151,7 +151,8 @@ class EyeTask:
             parts = []
             for chosen, share, p in zip(sets, shares, odds, strict=True):
                 rows = rng.choice(len(p), max(1, round(size * share)), p=p)
-                parts.append({name: getattr(chosen, name)[rows] for name in EyeSet.__dataclass_fields__})
+                part = {name: getattr(chosen, name)[rows] for name in EyeSet.__dataclass_fields__}
+                parts.append(part | {"is_real": np.full(len(rows), chosen is real)})
             rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             yield augment(rows, strangers, faults, settings, rng)
 
@@ -235,6 +236,12 @@ class EyeTask:
 
         return evaluate_eyes(self, onnx_file, out, smoke)
 
+    def card_figures(self, figures: dict[str, Any]) -> str:
+        """Return the evaluation as the tables of the model card."""
+        from gaze_models.eyes_evaluate import card_tables
+
+        return card_tables(figures)
+
 
 def augment(
     rows: dict[str, np.ndarray],
@@ -254,7 +261,7 @@ def augment(
     visible, present = np.empty((b, 2), np.float32), np.empty((b, 2), np.float32)
     weight = np.empty(b, np.float32)
     for k in range(b):
-        poor = rng.random() < settings["jpeg_share"]
+        poor = rng.random() < settings["jpeg_share"] and rows["is_real"][k]
         shut = np.zeros(2)
         if rng.random() < settings["close_share"] and np.isfinite(rows["lids"][k]).all():
             shut[:] = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.0)
@@ -273,7 +280,11 @@ def augment(
             eyes[k, eye, 3] *= 1 - shut[eye]
         cut, shown, present[k] = hide_eye(cut, strangers, rng)
         visible[k] = shown * rows["visible"][k]
-        patches[k] = faults.apply(cut, rng)
+        # renders come with a camera's faults of their own
+        if rng.random() < (settings["fault_share"] if rows["is_real"][k] else settings["render_fault_share"]):
+            patches[k] = faults.apply(cut, rng)
+        else:
+            patches[k] = cut / np.float32(255)
         # a lid drawn down over a straight look is not what lids do: iris counts, gaze hardly
         weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
     # what the landmarks say of the head is off by a constant of the person and some noise

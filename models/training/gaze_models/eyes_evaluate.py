@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from gaze_models.common import bootstrap_interval, onnx_session
+from gaze_models.common import bootstrap_interval, interval_text, onnx_session
 from gaze_models.data import Crop
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, cut_contract
 from gaze_models.head_pose import head_angles
@@ -371,3 +371,48 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(results, indent=2) + "\n")
     return results
+
+
+def card_tables(figures: dict[str, Any]) -> str:
+    """Return the evaluation as the tables of the model card."""
+    lines = [
+        "| held out | faces (people) | gaze, median ° (95 %) | yaw / pitch, median ° | r yaw / pitch "
+        "| errors within σ, per axis / angle | iris, median % of s | openness, mean error |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in figures.items():
+        if not isinstance(row, dict) or "yaw_median_deg" not in row:
+            continue
+        low_high = interval_text(row["gaze_median_deg"], 1, 1)
+        iris = interval_text(row["iris_median_share_of_s"], 100, 1)
+        lines.append(
+            f"| {name} | {row['n']} ({row['people']}) | {low_high} "
+            f"| {row['yaw_median_deg']:.1f} / {row['pitch_median_deg']:.1f} "
+            f"| {row['yaw_r']:.2f} / {row['pitch_r']:.2f} "
+            f"| {row['within_sigma_per_axis']:.2f} / {row['within_sigma_angle']:.2f} "
+            f"| {iris} | {row['openness_mean_error']:.2f} |"
+        )
+    for side in ("right", "left"):
+        one = figures[f"real, {side} eye alone"]["gaze_median_deg"]
+        lines.append(f"| real, {side} eye alone | | {interval_text(one, 1, 1)} | | | | | |")
+    calibrated = [(name, figures[name]) for name in ("g01", "g03", "g04") if name in figures]
+    if calibrated:
+        lines += [
+            "",
+            "| calibrated on nine points | n | constant guess, px | gaze, px (ratio) | features, px (ratio) |",
+            "|---|---|---|---|---|",
+        ]
+    for name, row in calibrated:
+        cells = [f"{row[k]['error_px']:.0f} ({row[k]['ratio']:.2f})" for k in ("gaze", "features")]
+        n, guess = row["gaze"]["n"], row["gaze"]["constant_px"]
+        lines.append(f"| {name} | {n} | {guess:.0f} | {cells[0]} | {cells[1]} |")
+    if "cew" in figures:
+        closed = figures["cew"]
+        lines += [
+            "",
+            f"Open against closed eyes (cew, {closed['n']} crops): area under the curve {closed['auc']:.3f}; "
+            f"openness of open eyes at the 1st, 5th, 10th, 50th percentile {closed['open_percentiles']}, "
+            f"of closed ones at the 50th, 90th, 95th, 99th {closed['closed_percentiles']}.",
+        ]
+    lines += ["", f"ONNX Runtime, one thread: {figures['microseconds_ort_one_thread'] / 1000:.2f} ms for both eyes."]
+    return "\n".join(lines)

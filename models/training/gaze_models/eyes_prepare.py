@@ -141,10 +141,12 @@ def main() -> None:
     settings = tomllib.loads(arguments.config.read_text())["prepare"]
     out = Path(settings["folder"])
     out.mkdir(parents=True, exist_ok=True)
-    limit = 24 if arguments.smoke else None
+    limit = 12 if arguments.smoke else None
     folder = faces_folder(arguments.data)
     pictures = [p for name in EYE_SETS for p in read_face_set(folder / f"{name}.tar", limit) if p.faces]
-    arrays = prepare(pictures, Teacher(arguments.teachers), settings["views"], settings["smallest_s_px"])
+    arrays = prepare(
+        pictures, Teacher(arguments.teachers), 1 if arguments.smoke else settings["views"], settings["smallest_s_px"]
+    )
     np.savez(out / "real.npz", **arrays)
     train = [p for p in pictures if split_of_picture(p) == "train"]
     strangers = cut_strangers(train, read_backgrounds(arguments.data, "train", limit), settings["strangers"], 0)

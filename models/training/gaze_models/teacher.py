@@ -57,7 +57,7 @@ class Teacher:
         import openvino
 
         core = openvino.Core()
-        options = {"INFERENCE_NUM_THREADS": 2, "PERFORMANCE_HINT": "LATENCY"}
+        options = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
         self._gaze = core.compile_model(str(directory / GAZE_NET), "CPU", options)
         self._head = core.compile_model(str(directory / HEAD_NET), "CPU", options)
 
