@@ -229,10 +229,6 @@ pub struct ObjectVisit {
 /// Any record. `type` is the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most records are samples; boxing them would allocate per frame"
-)]
 pub enum Record {
     /// First of every stream.
     Header(Header),

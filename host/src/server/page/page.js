@@ -152,6 +152,7 @@ const events = keepOpen(
   (text) => take(JSON.parse(text)),
   (isOpen) => {
     known.isConnected = isOpen;
+    Object.assign(known, { status: null, scene: null, sceneChange: 0 });
     if (isOpen) askStatus();
   },
 );
@@ -580,6 +581,7 @@ function showState() {
   const isSilent = performance.now() - known.heardAt > SILENCE_MS;
   const verdict = last && !isSilent && known.isConnected ? VALIDITIES[last.validity] : null;
   at("verdict").hidden = verdict === null;
+  at("camera").classList.toggle("stale", isSilent || !known.isConnected);
   if (verdict) showPill("verdict", verdict.words, verdict.tone);
 
   const state = known.status?.state;
