@@ -198,22 +198,20 @@ impl<L: StderrLines> ChildStream<L> {
     /// Reaps the child; none when it lives on although its output has ended.
     fn wait_for_end(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + LAST_BREATH;
-        loop {
-            let has_stderr = self.pump_stderr(TICK);
-            if !has_stderr || self.stderr.is_none() {
-                if let Ok(Some(status)) = self.child.try_wait() {
-                    while self.pump_stderr(Duration::ZERO) {}
-                    return Some(status);
-                }
-                if Instant::now() >= deadline {
-                    return None;
-                }
-                if self.stderr.is_none() {
-                    // Nothing left to wait on: poll without descriptors is a timer.
-                    let _ = poll(&mut [], Some(&timespec(TICK)));
-                }
+        while Instant::now() < deadline && !self.stop.is_raised() {
+            if self.stderr.is_none() {
+                // Nothing to wait on: poll without descriptors is a timer.
+                let _ = poll(&mut [], Some(&timespec(TICK)));
+            } else {
+                self.pump_stderr(TICK);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // Its last words are in the pipe still; a grandchild may hold that open and talk.
+                while Instant::now() < deadline && self.pump_stderr(Duration::ZERO) {}
+                return Some(status);
             }
         }
+        None
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! ffmpeg decodes to grey Y4M on its stdout, one frame for each decoded one. Y4M has no times, so
 //! ffmpeg's `showinfo` filter reports them on stderr, a line for each frame before its picture.
+//! A video is turned upright when its container says so; pictures that change their size on the
+//! way are scaled to the first one's.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -16,7 +18,7 @@ use super::child::{ChildStream, StderrLines};
 use super::error::StreamFault;
 use super::spec::base_name;
 use super::y4m::{HeaderFault, Next, Y4mHeader};
-use super::{CameraError, Captured, FrameSource, SourceSettings};
+use super::{CameraError, Captured, FrameSource, SourceSettings, steady_time_us};
 use crate::frame::Frame;
 
 /// A file on a slow disk may take its time; a hanging ffmpeg ends nevertheless.
@@ -34,6 +36,7 @@ pub(super) struct FfmpegVideo {
     /// Time of the first frame and of the last one, µs on the container's clock.
     first_us: Option<i64>,
     last_us: i64,
+    has_times: bool,
     fps: f64,
     has_ended: bool,
 }
@@ -100,6 +103,7 @@ impl FfmpegVideo {
             next_seq: 0,
             first_us: None,
             last_us: 0,
+            has_times: false,
             fps: settings.fps,
             has_ended: false,
         })
@@ -110,9 +114,13 @@ impl FfmpegVideo {
         let child = self.child.get_mut();
         while child.lines().times.is_empty() && child.pump_stderr(Duration::from_secs(5)) {}
         let time_us = match child.lines().times.pop_front() {
-            Some(Some(time_us)) => time_us,
+            Some(Some(time_us)) => {
+                self.has_times = true;
+                time_us
+            }
             // A stream without times of its own, such as bare H.264.
-            Some(None) => self.last_us + (1e6 / self.fps).round() as i64,
+            Some(None) if !self.has_times => steady_time_us(self.next_seq, self.fps) as i64,
+            Some(None) => self.last_us + steady_time_us(1, self.fps) as i64,
             None => {
                 return Err(self.fault(StreamFault::NoTime { seq: self.next_seq }));
             }

@@ -17,7 +17,8 @@ const SIDECARS: [&str; 14] = [
 
 /// Pictures in the byte order of their names. Subfolders, hidden files and tables or texts (by
 /// their extension: `.csv`, `.txt`, `.json` and their like) are not read; any other file counts as
-/// a picture, so that a broken one is told and not passed over.
+/// a picture, so that a broken one is told and not passed over. Pixels are those of the file: a
+/// note in it to turn the picture (EXIF) is not followed.
 pub(super) struct Images {
     name: String,
     files: Vec<PathBuf>,
