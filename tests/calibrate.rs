@@ -1,5 +1,7 @@
 //! A synthetic person calibrates from a recording, and the profile is used.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -31,7 +31,10 @@ struct Outcome {
 fn look_at(seed: u64) -> Outcome {
     let models = Models::embedded().unwrap();
     let mut vision = Vision::new(&models, Engine::Tract, VisionSettings::default()).unwrap();
-    let settings = ObserverSettings { seed, ..ObserverSettings::default() };
+    let settings = ObserverSettings {
+        seed,
+        ..ObserverSettings::default()
+    };
     let [width_mm, height_mm] = settings.screen_mm;
     let mut tracking = Tracking::new(TrackingSettings {
         screen: gaze_calibration::ScreenGeometry::new(width_mm, height_mm).unwrap(),
@@ -49,9 +52,13 @@ fn look_at(seed: u64) -> Outcome {
     let mut outcome = Outcome::default();
     let mut take = |event: &GazeEvent| match event {
         GazeEvent::Fixation(fixation) => {
-            outcome.fixations.push((fixation.onset.as_us(), fixation.offset.as_us()));
+            outcome
+                .fixations
+                .push((fixation.onset.as_us(), fixation.offset.as_us()));
         }
-        GazeEvent::Blink(blink) => outcome.blinks.push((blink.onset.as_us(), blink.offset.as_us())),
+        GazeEvent::Blink(blink) => outcome
+            .blinks
+            .push((blink.onset.as_us(), blink.offset.as_us())),
         _ => {}
     };
     for seq in 0..FRAMES {
@@ -77,7 +84,9 @@ fn scripted(script: &[ScriptEvent], label: EventLabel) -> Vec<(u64, u64)> {
     let end = (FRAMES - 1) * FRAME_US;
     script
         .iter()
-        .filter(|event| event.label == label && event.onset.as_us() > 0 && event.offset.as_us() < end)
+        .filter(|event| {
+            event.label == label && event.onset.as_us() > 0 && event.offset.as_us() < end
+        })
         .map(|event| (event.onset.as_us(), event.offset.as_us()))
         .collect()
 }
@@ -95,13 +104,22 @@ fn reports(reported: &[(u64, u64)], (onset, offset): (u64, u64)) -> usize {
 fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let threads = SEEDS.map(|seed| scope.spawn(move || look_at(seed)));
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
-    let mut errors: Vec<f32> = outcomes.iter().flat_map(|outcome| outcome.errors.clone()).collect();
+    let mut errors: Vec<f32> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.errors.clone())
+        .collect();
     errors.sort_by(f32::total_cmp);
     let median_deg = errors[errors.len() / 2].to_degrees();
     let open: usize = outcomes.iter().map(|outcome| outcome.open_frames).sum();
-    let lost: usize = outcomes.iter().map(|outcome| outcome.open_without_gaze).sum();
+    let lost: usize = outcomes
+        .iter()
+        .map(|outcome| outcome.open_without_gaze)
+        .sum();
     let (mut blinks, mut blinks_once, mut fixations, mut fixations_once) = (0, 0, 0, 0);
     for outcome in &outcomes {
         for blink in scripted(&outcome.script, EventLabel::Blink) {
@@ -119,8 +137,17 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         "median error {median_deg:.2} deg; {lost} of {open} open frames without gaze; \
          once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations"
     );
-    assert!(median_deg <= 2.0, "median uncalibrated error {median_deg} deg");
-    assert!(lost * 100 <= open * 3, "{lost} of {open} frames with open eyes have no gaze");
+    assert!(
+        median_deg <= 2.0,
+        "median uncalibrated error {median_deg} deg"
+    );
+    assert!(
+        lost * 100 <= open * 3,
+        "{lost} of {open} frames with open eyes have no gaze"
+    );
     assert_eq!(blinks_once, blinks, "each blink is reported once");
-    assert_eq!(fixations_once, fixations, "each fixation above 150 ms is reported once");
+    assert_eq!(
+        fixations_once, fixations,
+        "each fixation above 150 ms is reported once"
+    );
 }

@@ -160,7 +160,7 @@ pub fn fit_recording(
             },
         },
         screen,
-        model: report.model.clone(),
+        model: report.model,
         quality: report.quality.clone(),
     };
     Ok(Fitted {

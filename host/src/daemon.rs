@@ -22,7 +22,7 @@ use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSett
 use crate::channel::{self, Disconnected, EventSender, FrameReceiver, FrameSender};
 use crate::config::Config;
 use crate::inference::InferenceError;
-use crate::metrics::{Counter, Metrics, Stage};
+use crate::metrics::{Activity, Counter, Metrics, Stage};
 use crate::record::{Header, Record};
 use crate::server::{PreviewSlot, Publisher, SceneRequest, Server, ServerError, ServerLinks};
 use crate::setup::{self, Chain, SetupError};
@@ -293,6 +293,8 @@ impl CaptureThread {
                 Err(error) => error,
                 Ok(mut source) => {
                     info!("reading {}", source.description());
+                    self.metrics
+                        .set_state(Activity::Streaming, &source.description());
                     last_problem.clear();
                     match self.read(source.as_mut(), &mut retry_after) {
                         Ended::ForGood => return,
@@ -306,6 +308,7 @@ impl CaptureThread {
                 warn!("{problem}; trying again");
                 last_problem = problem;
             }
+            self.metrics.set_state(Activity::SourceLost, &last_problem);
             self.metrics.count(Counter::SourceRetries);
             self.settings.stop.wait(retry_after);
             retry_after = (retry_after * 2).min(LAST_RETRY);

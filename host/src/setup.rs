@@ -39,7 +39,6 @@ pub enum SetupError {
 }
 
 /// The stages, ready to run, and the header that describes them.
-
 pub struct Chain {
     /// Frame to observation.
     pub vision: Vision,
@@ -191,7 +190,7 @@ fn calibration(profile: &Profile, screen: &ScreenGeometry) -> Calibration {
         warn!("the calibration of {} is stale: {reason}", profile.user);
     }
     Calibration {
-        model: profile.model.clone(),
+        model: profile.model,
         frame_size_px: profile.camera.frame_size_px.map(|side| side as usize),
         is_stale: !reasons.is_empty(),
     }

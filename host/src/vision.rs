@@ -191,10 +191,10 @@ impl Vision {
             *slot = axes_of_found(face);
         }
         for rough in tries.into_iter().flatten() {
-            if let Some((_, better)) = self.locate(picture, &rough)? {
-                if let Some(found) = self.locate(picture, &better)? {
-                    return Ok(Some(found));
-                }
+            if let Some((_, better)) = self.locate(picture, &rough)?
+                && let Some(found) = self.locate(picture, &better)?
+            {
+                return Ok(Some(found));
             }
         }
         Ok(None)

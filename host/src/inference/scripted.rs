@@ -9,8 +9,11 @@ pub enum Script {
     /// One after the other; the last one for ever.
     Sequence(Vec<Vec<Vec<f32>>>),
     /// Computed from the inputs.
-    Computed(Box<dyn FnMut(&[&[f32]]) -> Vec<Vec<f32>> + Send>),
+    Computed(Computation),
 }
+
+/// From all inputs to all outputs.
+pub type Computation = Box<dyn FnMut(&[&[f32]]) -> Vec<Vec<f32>> + Send>;
 
 /// A backend that follows `script`.
 pub fn scripted(script: Script) -> Box<dyn Backend> {

@@ -179,7 +179,10 @@ const DENY: &[&str] = &[
 /// The path tells the rule: `host` and `calibration` may use `firmware/*`, never the reverse.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("gaze-protocol", &["heapless", "libm", "serde"]),
-    ("gaze-signal", &["gaze-protocol", "heapless", "libm", "serde"]),
+    (
+        "gaze-signal",
+        &["gaze-protocol", "heapless", "libm", "serde"],
+    ),
     (
         "gaze-calibration",
         &["gaze-protocol", "nalgebra", "serde", "thiserror", "toml"],
