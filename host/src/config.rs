@@ -12,7 +12,7 @@ use gaze_signal::{EventSettings, ObjectSettings, OneEuroSettings};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-use crate::camera::SourceSpec;
+use crate::camera::{PixelFormat, SourceSpec};
 use crate::inference::Engine;
 
 /// Where the system-wide file lies.
@@ -56,6 +56,10 @@ pub struct SourceConfig {
     pub height_px: u32,
     /// Asked of the camera, and the rate that pictures are given; 1 to 1000.
     pub frames_per_s: f32,
+    /// Asked of the camera; for a command, how its raw frames are laid out. None: the best that the
+    /// camera offers, and MJPEG or Y4M from a command.
+    #[serde(deserialize_with = "some_from_text")]
+    pub format: Option<PixelFormat>,
 }
 
 /// The networks and the camera's geometry.
@@ -132,6 +136,7 @@ impl Default for SourceConfig {
             width_px: 640,
             height_px: 480,
             frames_per_s: 30.0,
+            format: None,
         }
     }
 }
@@ -384,6 +389,14 @@ where
     String::deserialize(deserializer)?
         .parse()
         .map_err(serde::de::Error::custom)
+}
+
+fn some_from_text<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: FromStr<Err: std::fmt::Display>,
+    D: Deserializer<'de>,
+{
+    from_text(deserializer).map(Some)
 }
 
 #[cfg(test)]

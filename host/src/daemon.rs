@@ -162,6 +162,7 @@ impl Daemon {
                 width_px: config.source.width_px,
                 height_px: config.source.height_px,
                 fps: f64::from(config.source.frames_per_s),
+                format: config.source.format,
                 stop: stop.clone(),
                 ..SourceSettings::default()
             },
@@ -283,10 +284,10 @@ impl CaptureThread {
         let mut last_problem = String::new();
         while !self.settings.stop.is_raised() {
             let error = match camera::open(&self.spec, &self.settings) {
-                Err(CameraError::NoCamera { .. })
+                Err(error @ CameraError::NoCamera { .. })
                     if self.spec == SourceSpec::Auto && self.settings.resume.is_none() =>
                 {
-                    info!("no camera found: showing the synthetic observer");
+                    info!("{error}: showing the synthetic observer");
                     self.spec = SourceSpec::Synthetic { seed: 0 };
                     continue;
                 }
