@@ -119,9 +119,14 @@ impl Eye {
         ]
     }
 
-    /// Middle of the pupil as it is (not as the cornea shows it); head-local.
+    /// Middle of the pupil as the cornea shows it (the entrance pupil); head-local.
     pub fn pupil_middle(&self) -> Vec3 {
-        self.centre + self.axis * self.iris_distance
+        // Gullstrand's equation for the cornea's front, seen along the axis: the pupil appears
+        // half a millimetre nearer than it is.
+        let index = 1.0 / REFRACTION;
+        let depth = 1.0 / (index / CHAMBER_DEPTH - (index - 1.0) / CORNEA_RADIUS);
+        let apex = self.cornea_distance + CORNEA_RADIUS;
+        self.centre + self.axis * (apex - depth)
     }
 
     /// The brightness that a ray through the lids' opening sees. `origin` (the camera) and

@@ -209,6 +209,19 @@ pub(crate) fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
+/// The whole part and the rest of 0 ≤ `x` < 2²², without the range checks of a cast: this is in
+/// the innermost loops. On whole numbers the rest may be 1 and the whole part one less.
+#[inline]
+pub(crate) fn whole(x: f32) -> (usize, f32) {
+    // From 2²³ on, floats are whole numbers with their value in the low bits.
+    const WHOLE: f32 = 8_388_608.0;
+    let shifted = (x - 0.5).max(0.0) + WHOLE;
+    (
+        (shifted.to_bits() & 0x007F_FFFF) as usize,
+        x - (shifted - WHOLE),
+    )
+}
+
 /// Close to exp(−x²/…): a bell with value 1 at `x2` = 0, e⁻¹ near 1 and exactly 0 from 8 on.
 /// `x2` is a squared distance over 2σ² or the like.
 pub(crate) fn bell(x2: f32) -> f32 {
@@ -281,6 +294,17 @@ mod tests {
         let [yaw, pitch, roll] = Rotation::from_angles(0.4, -0.3, 0.2).angles();
         assert!((yaw - 0.4).abs() < 1e-5 && (pitch + 0.3).abs() < 1e-5);
         assert!((roll - 0.2).abs() < 1e-5);
+    }
+
+    #[test]
+    fn whole_parts_and_rests_add_up() {
+        for x in [0.0f32, 0.2, 0.5, 0.99, 1.0, 1.5, 7.25, 4096.75, 4_000_000.0] {
+            let (i, f) = whole(x);
+            assert!(
+                (i as f32 + f - x).abs() < 1e-6 && (0.0..=1.0).contains(&f),
+                "{x}"
+            );
+        }
     }
 
     #[test]

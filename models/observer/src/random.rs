@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::geometry::whole;
+
 /// A stream of numbers that depends on its seed and name alone.
 pub(crate) struct Random(ChaCha8Rng);
 
@@ -46,11 +48,17 @@ impl Random {
     }
 }
 
+/// Cells a side; a power of two, so that wrapping is a mask.
 const NOISE_SIZE: usize = 256;
+/// Values a side: the first row and column again at the end, so that neighbours need no wrapping.
+const PITCH: usize = NOISE_SIZE + 1;
+/// Grains of sensor noise.
+const GRAINS: usize = 1 << 16;
 
-/// Smooth noise on a torus of 256 × 256 cells.
+/// Smooth noise on a torus of 256 × 256 cells, and grains of sensor noise.
 pub(crate) struct Noise {
-    value: Vec<f32>,
+    value: Box<[f32; PITCH * PITCH]>,
+    grain: Vec<f32>,
 }
 
 /// The one table; its content is part of what a seed means.
@@ -58,31 +66,45 @@ pub(crate) fn noise() -> &'static Noise {
     static TABLE: OnceLock<Noise> = OnceLock::new();
     TABLE.get_or_init(|| {
         let mut random = Random::new(0x6a7e, 1);
+        let mut value = Box::new([0.0; PITCH * PITCH]);
+        for row in 0..NOISE_SIZE {
+            for column in 0..NOISE_SIZE {
+                value[row * PITCH + column] = random.uniform(-1.0, 1.0);
+            }
+            value[row * PITCH + NOISE_SIZE] = value[row * PITCH];
+        }
+        for column in 0..PITCH {
+            value[NOISE_SIZE * PITCH + column] = value[column];
+        }
         Noise {
-            value: (0..NOISE_SIZE * NOISE_SIZE)
-                .map(|_| random.uniform(-1.0, 1.0))
-                .collect(),
+            value,
+            grain: (0..GRAINS).map(|_| random.normal(0.0, 1.0)).collect(),
         }
     })
 }
 
 impl Noise {
-    /// Bilinear between independent values at whole numbers; −1 to 1.
+    /// Bilinear between independent values at whole numbers; −1 to 1. |x| and |y| < 4096.
     #[inline]
     pub fn at(&self, x: f32, y: f32) -> f32 {
         // Truncation towards zero would mirror the noise at the axes; the offset keeps it positive.
-        let x = x + 4096.0;
-        let y = y + 4096.0;
-        let (ix, iy) = (x as i32, y as i32);
-        let (fx, fy) = (x - ix as f32, y - iy as f32);
-        let column = ix as usize % NOISE_SIZE;
-        let row = iy as usize % NOISE_SIZE * NOISE_SIZE;
-        let next_column = (column + 1) % NOISE_SIZE;
-        let next_row = (iy as usize + 1) % NOISE_SIZE * NOISE_SIZE;
-        let top = self.value[row + column] * (1.0 - fx) + self.value[row + next_column] * fx;
-        let bottom =
-            self.value[next_row + column] * (1.0 - fx) + self.value[next_row + next_column] * fx;
-        top * (1.0 - fy) + bottom * fy
+        let (ix, fx) = whole(x + 4096.0);
+        let (iy, fy) = whole(y + 4096.0);
+        const MASK: usize = NOISE_SIZE - 1;
+        let index = (iy & MASK) * PITCH + (ix & MASK);
+        let (upper, lower) = (
+            &self.value[index..index + 2],
+            &self.value[index + PITCH..][..2],
+        );
+        let top = upper[0] + (upper[1] - upper[0]) * fx;
+        let bottom = lower[0] + (lower[1] - lower[0]) * fx;
+        top + (bottom - top) * fy
+    }
+
+    /// Independent normal numbers of SD 1 for a row of pixels; at most 8192.
+    pub fn grains(&self, seed: u32, count: usize) -> &[f32] {
+        let start = seed as usize % (GRAINS - 8192);
+        &self.grain[start..start + count]
     }
 
     /// Three octaves, each half of the one before; about −1 to 1.

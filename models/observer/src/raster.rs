@@ -84,6 +84,24 @@ impl Visibility {
         (self.triangle[index], self.nearness[index])
     }
 
+    /// What the four samples of a pixel of the region see, at two samples a side; in the order
+    /// (0, 0), (1, 0), (0, 1), (1, 1).
+    #[inline]
+    pub fn four(&self, x: i32, y: i32) -> ([u32; 4], [f32; 4]) {
+        let (x0, y0) = self.region.map_or((0, 0), |region| (region.x0, region.y0));
+        let top = ((y - y0) * 2 * self.width + (x - x0) * 2) as usize;
+        let bottom = top + self.width as usize;
+        let (a, b) = (
+            &self.triangle[top..top + 2],
+            &self.triangle[bottom..bottom + 2],
+        );
+        let (c, d) = (
+            &self.nearness[top..top + 2],
+            &self.nearness[bottom..bottom + 2],
+        );
+        ([a[0], a[1], b[0], b[1]], [c[0], c[1], d[0], d[1]])
+    }
+
     /// Draws triangles; `projected` are (x px, y px, 1/depth) by vertex, with 0 for vertices that
     /// are behind the camera. Triangle `i` is stored as `first + i`.
     pub fn draw(
@@ -109,48 +127,69 @@ impl Visibility {
                 projected[b as usize],
                 projected[c as usize],
             );
-            if va.z <= 0.0 || vb.z <= 0.0 || vc.z <= 0.0 {
-                continue;
-            }
-            let (ax, ay) = to_sample(va);
-            let (mut bx, mut by) = to_sample(vb);
-            let (mut cx, mut cy) = to_sample(vc);
-            let mut area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay);
+            let mut area = (vb.x - va.x) * (vc.y - va.y) - (vc.x - va.x) * (vb.y - va.y);
             if area <= 0.0 {
                 if !two_sided || area == 0.0 {
                     continue;
                 }
                 core::mem::swap(&mut vb, &mut vc);
-                core::mem::swap(&mut bx, &mut cx);
-                core::mem::swap(&mut by, &mut cy);
                 area = -area;
             }
+            if va.z <= 0.0 || vb.z <= 0.0 || vc.z <= 0.0 {
+                continue;
+            }
+            let (ax, ay) = to_sample(va);
+            let (bx, by) = to_sample(vb);
+            let (cx, cy) = to_sample(vc);
+            area *= side * side;
             let x_low = ax.min(bx).min(cx).max(0.0);
             let x_high = ax.max(bx).max(cx).min((self.width - 1) as f32);
             let y_low = ay.min(by).min(cy).max(0.0);
             let y_high = ay.max(by).max(cy).min((self.height - 1) as f32);
-            if x_low > x_high || y_low > y_high {
-                continue;
-            }
             let (x0, x1) = ((x_low + 0.999_99) as i32, x_high as i32);
             let (y0, y1) = ((y_low + 0.999_99) as i32, y_high as i32);
+            if x_low > x_high || y_low > y_high || x0 > x1 || y0 > y1 {
+                continue;
+            }
+            // Shares of b and c, times the area, and nearness are planes over the picture.
             let inverse = 1.0 / area;
-            for y in y0..=y1 {
+            let near_b = (vb.z - va.z) * inverse;
+            let near_c = (vc.z - va.z) * inverse;
+            let (c_by_x, b_by_x) = (ay - by, cy - ay);
+            let a_by_x = -(b_by_x + c_by_x);
+            let is_wide = x1 - x0 > 5;
+            for y in y0..y1 + 1 {
                 let fy = y as f32;
-                let row = (y * self.width) as usize;
-                for x in x0..=x1 {
-                    let fx = x as f32;
-                    let wc = (bx - ax) * (fy - ay) - (fx - ax) * (by - ay);
-                    let wb = (fx - ax) * (cy - ay) - (cx - ax) * (fy - ay);
-                    let wa = area - wb - wc;
-                    if wa < 0.0 || wb < 0.0 || wc < 0.0 {
-                        continue;
+                let c_row = (bx - ax) * (fy - ay) + ax * (by - ay);
+                let b_row = (ax - cx) * (fy - ay) - ax * (cy - ay);
+                let (mut from, mut to) = (x0, x1 + 1);
+                if is_wide {
+                    // Skip what lies outside an edge; the test below settles the ends.
+                    let a_row = area - b_row - c_row;
+                    for (row, slope) in [(a_row, a_by_x), (b_row, b_by_x), (c_row, c_by_x)] {
+                        if slope > 1e-3 {
+                            from = from.max((-row / slope) as i32 - 1);
+                        } else if slope < -1e-3 {
+                            to = to.min((-row / slope) as i32 + 2);
+                        }
                     }
-                    let near = (wa * va.z + wb * vb.z + wc * vc.z) * inverse;
-                    let index = row + x as usize;
-                    if near > self.nearness[index] {
-                        self.nearness[index] = near;
-                        self.triangle[index] = first + i as u32;
+                }
+                if from >= to {
+                    continue;
+                }
+                let start = (y * self.width) as usize;
+                let span = start + from as usize..start + to as usize;
+                let nearness = self.nearness[span.clone()].iter_mut();
+                let triangle = self.triangle[span].iter_mut();
+                let mut fx = from as f32;
+                for (stored, seen) in nearness.zip(triangle) {
+                    let wc = c_row + fx * c_by_x;
+                    let wb = b_row + fx * b_by_x;
+                    fx += 1.0;
+                    let near = va.z + wb * near_b + wc * near_c;
+                    if wb >= 0.0 && wc >= 0.0 && wb + wc <= area && near > *stored {
+                        *stored = near;
+                        *seen = first + i as u32;
                     }
                 }
             }

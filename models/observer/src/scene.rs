@@ -471,12 +471,15 @@ mod tests {
                 for (i, pupil) in truth.pupils_px.iter().enumerate() {
                     let [px, py] = pupil.map(|v| v.round() as usize);
                     let level = |x: usize, y: usize| f32::from(luma[y * 1280 + x]);
+                    // Half way from the pupil's level to the iris's, where that is darkest.
+                    let iris_level = level(px - 8, py)
+                        .min(level(px + 8, py))
+                        .min(level(px, py + 8));
+                    let limit = 0.5 * (level(px, py) + iris_level);
                     let mut sum = [0.0f32; 2];
                     let mut weights = 0.0;
-                    for row in py - 9..=py + 9 {
-                        for column in px - 9..=px + 9 {
-                            // Half way from the pupil's level to the iris's.
-                            let limit = 0.5 * (level(px, py) + level(px - 9, py));
+                    for row in py - 8..=py + 8 {
+                        for column in px - 8..=px + 8 {
                             let weight = (limit - level(column, row)).max(0.0);
                             sum[0] += weight * column as f32;
                             sum[1] += weight * row as f32;
@@ -487,9 +490,8 @@ mod tests {
                     let off = libm::hypotf(found[0] - pupil[0], found[1] - pupil[1]);
                     let iris = truth.landmarks_px[32 + 5 * i];
                     let apart = libm::hypotf(iris[0] - pupil[0], iris[1] - pupil[1]);
-                    // The cornea shows the pupil up to 0.4 mm beside its place, towards the
-                    // camera; here 1 mm is 2.8 px, twice as many as on a 640-pixel frame.
-                    assert!(off < 1.5, "seed {seed}, target {x} {y}, eye {i}: {off} px");
+                    // Shade of the lids and glints pull by a share of a pixel; 1 mm is 2.8 px.
+                    assert!(off < 0.7, "seed {seed}, target {x} {y}, eye {i}: {off} px");
                     assert!(apart < 1.0, "{apart} px");
                 }
             }

@@ -1,6 +1,7 @@
 //! From luminance to the bytes of a webcam: blur, vignette, exposure, tone curve, noise.
 
-use crate::random::{Random, hash};
+use crate::geometry::whole;
+use crate::random::{Random, hash, noise};
 use crate::raster::Region;
 
 #[derive(Clone, Debug)]
@@ -95,8 +96,8 @@ impl Sensor {
         let (cx, cy) = (0.5 * full_w - left as f32, 0.5 * full_h - top as f32);
         // Position on the curve, then level, by row; separate passes so that all but the look-up
         // are vector code.
-        scratch.clear();
-        scratch.resize(w, 0.0);
+        scratch.resize(scratch.len().max(w), 0.0);
+        let levels = &mut scratch[..w];
         let steps = (CURVE_STEPS as f32 - 1.0) * 0.8;
         let last = CURVE_STEPS as f32 - 2.0;
         let pitch = size_px[0] as usize;
@@ -105,24 +106,21 @@ impl Sensor {
             let target = &mut luma[start..start + w];
             let dy = y as f32 - cy;
             let dy2 = dy * dy;
-            for (x, (value, position)) in source.iter().zip(scratch.iter_mut()).enumerate() {
+            for (x, (value, position)) in source.iter().zip(levels.iter_mut()).enumerate() {
                 let dx = x as f32 - cx;
                 let fall = 1.0 - self.vignette * reach * (dx * dx + dy2);
                 *position = ((value * exposure * fall).max(0.0).sqrt() * steps).min(last);
             }
-            for value in scratch.iter_mut() {
-                let i = *value as usize;
-                let (low, high) = (curve[i], curve[i + 1]);
-                *value = low + (high - low) * (*value - i as f32);
+            for value in levels.iter_mut() {
+                let (i, rest) = whole(*value);
+                let ends = &curve[i & (CURVE_STEPS - 1)..][..2];
+                *value = ends[0] + (ends[1] - ends[0]) * rest;
             }
-            let row = start as u32;
-            for (x, (level, out)) in scratch.iter().zip(target.iter_mut()).enumerate() {
-                let bits = hash(row + x as u32, noise_seed);
-                // The sum of four bytes: SD 147.8.
-                let sum = (bits & 255) + (bits >> 8 & 255) + (bits >> 16 & 255) + (bits >> 24);
-                let noise = (sum as i32 - 510) as f32 * (1.0 / 147.8);
+            // Each row of each frame has grains of its own.
+            let grains = noise().grains(hash(window.y0 as u32 + y as u32, noise_seed), w);
+            for ((level, grain), out) in levels.iter().zip(grains).zip(target.iter_mut()) {
                 let sd = self.noise_levels * (1.35 - level * (0.5 / 255.0));
-                *out = (level + sd * noise + 0.5).clamp(0.0, 255.0) as i32 as u8;
+                *out = whole((level + sd * grain + 0.5).clamp(0.0, 255.0)).0 as u8;
             }
         }
     }
@@ -130,7 +128,7 @@ impl Sensor {
     /// Output level by the square root of the exposed light, which spreads the dark end. The
     /// curve's end is white 1.25² times over.
     fn curve(&self) -> Vec<f32> {
-        (0..CURVE_STEPS)
+        (0..=CURVE_STEPS)
             .map(|i| {
                 let root = i as f32 / (CURVE_STEPS as f32 - 1.0) / 0.8;
                 let plain = libm::powf(root * root, self.gamma);
@@ -159,7 +157,6 @@ impl Sensor {
         for weight in &mut kernel {
             *weight /= sum;
         }
-        scratch.clear();
         scratch.resize(w * h, 0.0);
         if w <= 2 * radius || h <= 2 * radius {
             return;

@@ -113,17 +113,20 @@ impl<'a> Shader<'a> {
 
     /// The person or the room at a pixel, without spectacles, and 1 / its depth.
     fn pixel(&self, x: i32, y: i32, side: i32, room: f32) -> (f32, f32) {
-        let (first, near) = self.visibility.at(x, y, 0, 0);
+        let middle = [x as f32, y as f32];
         if side == 1 {
-            return (self.sample(first, [x as f32, y as f32], room), near);
+            let (triangle, near) = self.visibility.at(x, y, 0, 0);
+            return (self.sample(triangle, middle, room), near);
         }
-        let others = [(1, 0), (0, 1), (1, 1)].map(|(i, j)| self.visibility.at(x, y, i, j));
-        if first == NOTHING && others.iter().all(|other| other.0 == NOTHING) {
+        let (triangles, nears) = self.visibility.four(x, y);
+        let (first, near) = (triangles[0], nears[0]);
+        if triangles == [NOTHING; 4] {
             return (room, 0.0);
         }
         let part = self.part_index(first);
-        let is_plain = others.iter().all(|&(triangle, other)| {
-            self.part_index(triangle) == part && (other - near).abs() < 0.006 * near
+        let is_plain = (1..4).all(|i| {
+            (triangles[i] == first || self.part_index(triangles[i]) == part)
+                && (nears[i] - near).abs() < 0.006 * near
         });
         if is_plain
             && !self
@@ -131,11 +134,13 @@ impl<'a> Shader<'a> {
                 .iter()
                 .any(|&zone| is_within(Some(zone), x, y))
         {
-            return (self.sample(first, [x as f32, y as f32], room), near);
+            return (self.sample(first, middle, room), near);
         }
-        let mut sum = self.sample(first, self.visibility.sample_px(x, y, 0, 0), room);
-        for ((i, j), (triangle, _)) in [(1, 0), (0, 1), (1, 1)].into_iter().zip(others) {
-            sum += self.sample(triangle, self.visibility.sample_px(x, y, i, j), room);
+        let mut sum = 0.0;
+        for (k, &triangle) in triangles.iter().enumerate() {
+            let k = k as i32;
+            let at = self.visibility.sample_px(x, y, k & 1, k >> 1);
+            sum += self.sample(triangle, at, room);
         }
         (0.25 * sum, near)
     }
@@ -366,19 +371,17 @@ impl<'a> Shader<'a> {
         let collar = 46.0 + 0.09 * p.x.abs() - 14.0 * smoothstep(0.0, 70.0, p.x.abs());
         let dip = if p.z < 0.0 { 18.0 } else { 0.0 };
         let cloth = smoothstep(collar + dip - 1.5, collar + dip + 1.5, p.y);
-        let stripes = 1.0
-            + a.cloth_stripes
-                * (if (p.y * 0.05).rem_euclid(1.0) < 0.4 {
-                    1.0
-                } else {
-                    -0.6
-                });
-        let folds = noise().fractal(p.x * 0.02 + 60.0, p.y * 0.012);
-        let tone = mix(
-            a.skin_tone * (1.0 + 0.1 * noise().fractal(p.x * 0.05, p.y * 0.05)),
-            a.cloth_tone * stripes * (1.0 + 0.15 * folds),
-            cloth,
-        );
+        // Bands of 20 mm.
+        let band = p.y * 0.05 + 64.0;
+        let is_dark = band - ((band as i32) as f32) < 0.4;
+        let stripes = 1.0 + a.cloth_stripes * if is_dark { 1.0 } else { -0.6 };
+        let folds = noise().at(p.x * 0.02 + 60.0, p.y * 0.012);
+        let mut tone = 0.0;
+        if cloth < 1.0 {
+            let mottle = noise().at(p.x * 0.05, p.y * 0.05);
+            tone += (1.0 - cloth) * a.skin_tone * (1.0 + 0.06 * mottle);
+        }
+        tone += cloth * a.cloth_tone * stripes * (1.0 + 0.1 * folds);
         let normal = (spot.normal + vec3(0.35 * folds * cloth, 0.0, 0.0)).unit();
         tone.max(0.004)
             * self

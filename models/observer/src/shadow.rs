@@ -1,5 +1,7 @@
 //! Which places of the head the first lamp reaches: nose, brow, hair and spectacles cast shade.
 
+use gaze_protocol::GazeAngles;
+
 use crate::geometry::{Vec3, vec3};
 use crate::raster::{NOTHING, Region, Visibility};
 use crate::scene::{Part, PartKind};
@@ -19,11 +21,26 @@ const BIAS: f32 = 3.5;
 pub(crate) struct ShadowCaster {
     map: Visibility,
     seen: Vec<Vec3>,
+    /// The direction, in steps, that `lit` stands for.
+    cast_for: Option<[i32; 2]>,
 }
+
+/// Directions of the lamp are rounded to this, so that most frames can keep the shade of the
+/// one before, and frames asked for in another order still come out the same; radians (1°).
+const STEP_RAD: f32 = 0.0175;
 
 impl ShadowCaster {
     /// Sets `lit` of all parts of the head for a lamp in a head-local direction.
     pub fn cast(&mut self, parts: &mut [Part], lamp: Vec3) {
+        let angles = GazeAngles::from_vector(lamp.to_array());
+        let steps =
+            [angles.yaw_rad, angles.pitch_rad].map(|angle| libm::roundf(angle / STEP_RAD) as i32);
+        if self.cast_for == Some(steps) {
+            return;
+        }
+        self.cast_for = Some(steps);
+        let [yaw_rad, pitch_rad] = steps.map(|step| step as f32 * STEP_RAD);
+        let lamp: Vec3 = GazeAngles { yaw_rad, pitch_rad }.to_vector().into();
         let forward = -lamp;
         // Any axis that is not along the lamp will do for "up".
         let up = if lamp.y.abs() < 0.9 {

@@ -47,8 +47,13 @@ impl Skin<'_> {
             return self.hair(across, p.y, offset);
         }
         let fine = (1.0 - 0.7 * self.footprint).clamp(0.0, 1.0);
-        let mottle = n.fractal(across * 0.09 + offset, p.y * 0.09);
-        let pores = n.fractal(across * 0.9 + offset, p.y * 0.9 + 50.0);
+        let mottle = 0.7 * n.at(across * 0.09 + offset, p.y * 0.09)
+            + 0.3 * n.at(across * 0.21, p.y * 0.21 + offset);
+        let pores = if fine > 0.0 {
+            0.8 * n.at(across * 1.1 + offset, p.y * 1.1 + 50.0)
+        } else {
+            0.0
+        };
         let mut tone = a.skin_tone * (1.0 + a.skin_noise * (0.8 * mottle + fine * pores));
         let mut gloss = a.skin_gloss;
         let mut bump = [0.0; 2];

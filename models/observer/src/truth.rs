@@ -56,7 +56,7 @@ pub struct GroundTruth {
     pub head_normalised_rad: [f32; 3],
     /// The 49 landmarks of the training sets, px.
     pub landmarks_px: [[f32; 2]; 49],
-    /// Middle of each pupil as the camera sees it, without the cornea's refraction; px.
+    /// Middle of each pupil as the camera sees it through the cornea; px.
     pub pupils_px: [[f32; 2]; 2],
     /// Lid opening / (0.35 × distance of the corners), 0..1.
     pub openness: [f32; 2],
