@@ -480,6 +480,11 @@ mod tests {
                     let mut weights = 0.0;
                     for row in py - 8..=py + 8 {
                         for column in px - 8..=px + 8 {
+                            let (dx, dy) = (column as f32 - pupil[0], row as f32 - pupil[1]);
+                            // Beyond lie lashes, where the lids cut across.
+                            if dx * dx + dy * dy > 49.0 {
+                                continue;
+                            }
                             let weight = (limit - level(column, row)).max(0.0);
                             sum[0] += weight * column as f32;
                             sum[1] += weight * row as f32;
