@@ -93,7 +93,7 @@ impl Sensor {
         let [full_w, full_h] = size_px.map(|n| n as f32);
         let reach = 4.0 / (full_w * full_w + full_h * full_h);
         let (left, top) = (window.x0 as usize, window.y0 as usize);
-        let (cx, cy) = (0.5 * full_w - left as f32, 0.5 * full_h - top as f32);
+        let (cx, cy) = (0.5 * full_w, 0.5 * full_h);
         // Position on the curve, then level, by row; separate passes so that all but the look-up
         // are vector code.
         scratch.resize(scratch.len().max(w), 0.0);
@@ -104,10 +104,10 @@ impl Sensor {
         for (y, source) in light.chunks_exact(w).enumerate() {
             let start = (top + y) * pitch + left;
             let target = &mut luma[start..start + w];
-            let dy = y as f32 - cy;
+            let dy = (top + y) as f32 - cy;
             let dy2 = dy * dy;
             for (x, (value, position)) in source.iter().zip(levels.iter_mut()).enumerate() {
-                let dx = x as f32 - cx;
+                let dx = (left + x) as f32 - cx;
                 let fall = 1.0 - self.vignette * reach * (dx * dx + dy2);
                 *position = ((value * exposure * fall).max(0.0).sqrt() * steps).min(last);
             }
@@ -117,7 +117,8 @@ impl Sensor {
                 *value = ends[0] + (ends[1] - ends[0]) * rest;
             }
             // Each row of each frame has grains of its own.
-            let grains = noise().grains(hash(window.y0 as u32 + y as u32, noise_seed), w);
+            let row_seed = hash((top + y) as u32, noise_seed);
+            let grains = &noise().grains(row_seed, left + w)[left..];
             for ((level, grain), out) in levels.iter().zip(grains).zip(target.iter_mut()) {
                 let sd = self.noise_levels * (1.35 - level * (0.5 / 255.0));
                 *out = whole((level + sd * grain + 0.5).clamp(0.0, 255.0)).0 as u8;

