@@ -288,7 +288,7 @@ def augment(
         # a lid drawn down over a straight look is not what lids do: iris counts, gaze hardly
         weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
     # what the landmarks say of the head is off by a constant of the person and some noise
-    mix = rng.random((b, 1)).astype(np.float32)
+    mix = (rng.random((b, 1)) * settings["true_head_share"]).astype(np.float32)
     told = mix * rows["head"] + (1 - mix) * rows["posed"]
     error = rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
     error *= np.where(rng.random((b, 1)) < 0.1, 3, 1)

@@ -8,12 +8,14 @@ import re
 import tarfile
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from gaze_models.chain import VisionChain
 from gaze_models.common import bootstrap_interval, interval_text, onnx_session
 from gaze_models.data import Crop
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, cut_contract
@@ -206,10 +208,10 @@ def measure_set(found: dict[str, np.ndarray], chosen: EyeSet, people: list[str])
     }
 
 
-def measure_g01(net: EyeNet, folder: Path, landmarks: Path) -> dict[str, Any]:
-    """Run the calibration protocol on the face crops of g01."""
-    with np.load(landmarks) as stored:
-        points = dict(zip(stored["files"], stored["lm"][..., :2], strict=True))
+def measure_g01(net: EyeNet, folder: Path, models: Path) -> dict[str, Any]:
+    """Run the whole chain and the calibration protocol on the face crops of g01, each on a 640x480 canvas."""
+    finder = tomllib.loads((models / "manifest.toml").read_text())["face"]
+    chain = VisionChain(models, finder["thresholds"]["score"])
     with (folder / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     numbers = np.array([int(re.findall(r"\d+", r["file"])[0]) for r in rows])
@@ -218,10 +220,14 @@ def measure_g01(net: EyeNet, folder: Path, landmarks: Path) -> dict[str, Any]:
     gaze, features = np.full((len(rows), 2), np.nan), np.full((len(rows), 12), np.nan)
     iris, opening = np.full((len(rows), 2), np.nan), np.full(len(rows), np.nan)
     for k, row in enumerate(rows):
-        face = points.get(Path(row["file"]).name)
+        picture = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
+        grey = np.full((480, 640), 128, np.uint8)
+        top, left = (480 - picture.shape[0]) // 2, (640 - picture.shape[1]) // 2
+        grey[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        chain.crop = None
+        face, _, _ = chain.step(grey)
         if face is None:
             continue
-        grey = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
         found = net(cut_contract(grey, face), head_angles(face))
         gaze[k], features[k] = found["gaze"], found["features"]
         eye = found["eye"]
@@ -242,6 +248,7 @@ def measure_g01(net: EyeNet, folder: Path, landmarks: Path) -> dict[str, Any]:
             "block_ratios": [round(float(b["ratio"]), 3) for b in r["blocks"]],
         }
     ok = np.isfinite(gaze).all(1)
+    results["without_answer"] = int((~ok).sum())
     results["r_yaw_x"] = float(np.corrcoef(gaze[ok, 0], targets[ok, 0])[0, 1])
     results["r_pitch_y"] = float(np.corrcoef(gaze[ok, 1], targets[ok, 1])[0, 1])
     return results
@@ -309,7 +316,7 @@ def measure_closed(net: EyeNet, folder: Path) -> dict[str, Any]:
     }
 
 
-def measure_gaze_sets(net: EyeNet, data: Path, landmarks: Path) -> dict[str, Any]:
+def measure_gaze_sets(net: EyeNet, data: Path, models: Path) -> dict[str, Any]:
     """Measure the sets of ``gaze/``, as far as they are there; they are for comparison only."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -319,8 +326,8 @@ def measure_gaze_sets(net: EyeNet, data: Path, landmarks: Path) -> dict[str, Any
                 with tarfile.open(tar) as archive:
                     archive.extractall(Path(folder) / name, filter="data")
         place = Path(folder)
-        if (place / "g01").is_dir() and landmarks.exists():
-            results["g01"] = measure_g01(net, place / "g01", landmarks)
+        if (place / "g01").is_dir() and (models / "onnx" / "face.onnx").exists():
+            results["g01"] = measure_g01(net, place / "g01", models)
         for name in ("g03", "g04"):
             if (place / name).is_dir():
                 for mirrored in (False, True):
@@ -367,7 +374,7 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         part = EyeSet(*(getattr(rendered, f)[keep] for f in EyeSet.__dataclass_fields__))
         results["renders"] = measure_set(run_set(net, part), part, [str(k) for k in keep])
     if not smoke and task.data is not None:
-        results |= measure_gaze_sets(net, task.data, task.folder / "g01-landmarks.npz")
+        results |= measure_gaze_sets(net, task.data, onnx_file.parents[1])
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(results, indent=2) + "\n")
     return results
