@@ -327,7 +327,7 @@ impl HeadShape {
         dark += (0.20 + 0.02 * f.brow_ridge) * spot(34.0, -9.0, 14.0, 6.0);
         dark += 0.22 * spot(16.0, 8.0, 5.0, 9.0);
         dark += 0.28 * spot(19.0, 46.0, 4.0, 7.0);
-        dark += 0.40 * spot(6.0, 54.0, 9.0, 3.6);
+        dark += 0.28 * spot(6.0, 54.0, 8.0, 3.2);
         dark += 0.22 * spot(0.0, 82.0, 17.0, 4.0);
         dark += 0.55 * smoothstep(108.0, 124.0, y);
         dark += 0.25 * smoothstep(55.0, 70.0, ax) * smoothstep(40.0, 90.0, y);
