@@ -1,4 +1,4 @@
-//! The tracking stage allocates nothing once it runs.
+//! The vision stage (outside its engine) and the tracking stage allocate nothing once they run.
 
 #![expect(
     unsafe_code,
@@ -9,11 +9,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use gaze_calibration::ScreenGeometry;
-use gaze_host::frame::FrameName;
+use gaze_host::frame::{Frame, FrameName};
+use gaze_host::inference::{self, Backend, Engine, InferenceError};
 use gaze_host::tracking::{Tracking, TrackingSettings};
 use gaze_host::vision::{
-    FaceObservation, GazeEstimate, HeadPose, N_FEATURES, N_LANDMARKS, Observation,
+    FaceObservation, GazeEstimate, HeadPose, N_FEATURES, N_LANDMARKS, Observation, Vision,
+    VisionSettings,
 };
+use gaze_models::Models;
+use gaze_observer::{Observer, ObserverSettings};
 use gaze_protocol::{GazeAngles, Timestamp};
 use gaze_signal::{EventSettings, ObjectSettings, OneEuroSettings};
 
@@ -101,5 +105,49 @@ fn the_tracking_stage_allocates_nothing_per_frame() {
     assert!(
         n_events > 60,
         "the stream holds fixations, saccades, blinks and gaps: {n_events}"
+    );
+}
+
+/// An engine whose allocations are its own business.
+struct Uncounted(Box<dyn Backend>);
+
+impl Backend for Uncounted {
+    fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), InferenceError> {
+        let before = ALLOCATIONS.get();
+        let result = self.0.run(inputs, outputs);
+        ALLOCATIONS.set(before);
+        result
+    }
+}
+
+#[test]
+fn the_vision_stage_allocates_nothing_per_frame() {
+    let models = Models::embedded().unwrap();
+    let backends = [&models.face, &models.landmarks, &models.eyes]
+        .map(|model| inference::load(Engine::Tract, model).unwrap())
+        .map(|backend| Box::new(Uncounted(backend)) as Box<dyn Backend>);
+    let settings = VisionSettings::default();
+    let mut vision = Vision::with_backends(backends, &models.thresholds, settings);
+    let mut observer = Observer::new(ObserverSettings::default()).unwrap();
+    let mut frame = Frame::new();
+    (frame.width, frame.height) = (640, 480);
+    frame.luma = vec![0; 640 * 480];
+    let mut faces = 0;
+    for seq in 0..40 {
+        (frame.seq, frame.captured_at) = (seq, Timestamp(seq * 33_333));
+        observer.render(frame.captured_at, &mut frame.luma);
+        // Now and then the face is gone, and searched for again.
+        if seq % 10 == 9 {
+            frame.luma.fill(0);
+        }
+        let before = ALLOCATIONS.get();
+        let observation = vision.step(&frame).unwrap();
+        let allocations = ALLOCATIONS.get() - before;
+        faces += usize::from(observation.face.is_some());
+        assert!(seq == 0 || allocations == 0, "{allocations} in frame {seq}");
+    }
+    assert_eq!(
+        faces, 36,
+        "the observer's face is found in every frame that shows it"
     );
 }
