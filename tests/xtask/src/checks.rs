@@ -166,9 +166,9 @@ pub fn deny() -> Result<()> {
 
 const DENY: &[&str] = &[
     "--all-features",
-    "check",
     "--config",
     ".config/deny.toml",
+    "check",
     "licenses",
     "bans",
     "sources",
