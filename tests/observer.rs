@@ -153,3 +153,74 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         "{fixations_once} of {fixations} fixations above 150 ms"
     );
 }
+
+/// Landmarks, irises and head pose of frames half a second apart, against the truth.
+#[test]
+fn landmarks_irises_and_head_pose_lie_near_the_truth() {
+    let models = Models::embedded().unwrap();
+    let settings = VisionSettings::default();
+    let mut vision = Vision::new(&models, Engine::Tract, settings).unwrap();
+    let mut frame = Frame::new();
+    (frame.width, frame.height) = (640, 480);
+    frame.luma = vec![0; frame.width * frame.height];
+    let (mut landmarks, mut irises, mut yaws, mut distances) = (vec![], vec![], vec![], vec![]);
+    for seed in SEEDS {
+        let settings = ObserverSettings {
+            seed,
+            ..ObserverSettings::default()
+        };
+        let mut observer = Observer::new(settings).unwrap();
+        vision.reset();
+        for seq in 0..20 {
+            (frame.seq, frame.captured_at) = (seq, Timestamp(seq * 500_000));
+            let truth = observer.render(frame.captured_at, &mut frame.luma);
+            let face = vision.step(&frame).unwrap().face;
+            let face = face.expect("the observer's face is always in the picture");
+            let [right, left] = truth.eye_centres_px();
+            let eye_distance = distance(right, left);
+            for (found, truth) in face.landmarks_px.iter().zip(&truth.landmarks_px) {
+                landmarks.push(distance(*found, *truth) / eye_distance);
+            }
+            for (eye, iris) in [(face.right_eye, 32), (face.left_eye, 37)] {
+                if let Some(eye) = eye.filter(|eye| eye.is_open) {
+                    let [x, y, _] = eye.iris_px;
+                    irises.push(distance([x, y], truth.landmarks_px[iris]) / eye_distance);
+                }
+            }
+            yaws.push((face.head.yaw_rad - truth.head.yaw_rad).abs());
+            let depth_mm = truth.head.position_mm[2];
+            distances.push((face.head.position_mm[2] - depth_mm).abs() / depth_mm);
+        }
+    }
+    // Of the eye distance; the networks reach 3 % and 1 %.
+    assert!(
+        median(&mut landmarks) <= 0.05,
+        "landmarks: {}",
+        median(&mut landmarks)
+    );
+    assert!(
+        median(&mut irises) <= 0.02,
+        "irises: {}",
+        median(&mut irises)
+    );
+    assert!(
+        median(&mut yaws) <= 0.05,
+        "head yaw: {} rad",
+        median(&mut yaws)
+    );
+    // The eye distance of the generic head, 63 mm, is not this person's.
+    assert!(
+        median(&mut distances) <= 0.08,
+        "head distance: {}",
+        median(&mut distances)
+    );
+}
+
+fn distance(a: [f32; 2], b: [f32; 2]) -> f32 {
+    (a[0] - b[0]).hypot(a[1] - b[1])
+}
+
+fn median(values: &mut [f32]) -> f32 {
+    values.sort_by(f32::total_cmp);
+    values[values.len() / 2]
+}
