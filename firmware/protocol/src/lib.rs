@@ -37,8 +37,12 @@
 extern crate std;
 
 pub mod event;
+#[cfg(feature = "wire")]
+pub mod message;
 pub mod sample;
 pub mod units;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 pub use event::{Blink, DataGap, Fixation, GazeEvent, ObjectVisit, Saccade};
 pub use sample::{GazeAngles, GazeSample, PointOfRegard, Validity};

@@ -178,10 +178,17 @@ const DENY: &[&str] = &[
 ///
 /// The path tells the rule: `host` and `calibration` may use `firmware/*`, never the reverse.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("gaze-protocol", &["heapless", "libm", "serde"]),
+    (
+        "gaze-protocol",
+        &["cobs", "crc", "heapless", "libm", "postcard", "serde"],
+    ),
     (
         "gaze-signal",
         &["gaze-protocol", "heapless", "libm", "serde"],
+    ),
+    (
+        "gaze-firmware",
+        &["embedded-hal", "embedded-io", "gaze-protocol", "heapless"],
     ),
     (
         "gaze-calibration",
