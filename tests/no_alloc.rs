@@ -70,6 +70,7 @@ fn observation(seq: u64) -> Observation {
         left_eye: None,
         right_eye: None,
         head,
+        lids_are_down: is_blinking,
         gaze: (!is_blinking).then_some(gaze),
         features: [0.0; N_FEATURES],
     };

@@ -1,7 +1,6 @@
 //! The two kinds of channel: `latest`, a slot of one that is overwritten, and `events`, a bounded
 //! queue. Both tell what they drop.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -125,30 +124,22 @@ impl Drop for FrameReceiver {
     }
 }
 
-/// Makes a bounded queue whose sender can choose to drop, and counts it.
+/// Makes a bounded queue whose sender can choose not to wait.
 pub fn events<T>(capacity: usize) -> (EventSender<T>, Receiver<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(capacity);
-    (
-        EventSender {
-            sender,
-            dropped: Arc::default(),
-        },
-        receiver,
-    )
+    (EventSender { sender }, receiver)
 }
 
 /// The sending end of [`events`].
 #[derive(Debug)]
 pub struct EventSender<T> {
     sender: Sender<T>,
-    dropped: Arc<AtomicU64>,
 }
 
 impl<T> Clone for EventSender<T> {
     fn clone(&self) -> Self {
         EventSender {
             sender: self.sender.clone(),
-            dropped: Arc::clone(&self.dropped),
         }
     }
 }
@@ -162,24 +153,16 @@ impl<T> EventSender<T> {
         self.sender.send(item).map_err(|_| Disconnected)
     }
 
-    /// Sends if there is room, else drops and counts; `Ok(false)` says it was dropped.
+    /// Sends if there is room; `Ok(false)` says there was none, and the item is gone.
     ///
     /// # Errors
     /// [`Disconnected`] when the receiver is gone.
     pub fn send_or_drop(&self, item: T) -> Result<bool, Disconnected> {
         match self.sender.try_send(item) {
             Ok(()) => Ok(true),
-            Err(TrySendError::Full(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                Ok(false)
-            }
+            Err(TrySendError::Full(_)) => Ok(false),
             Err(TrySendError::Disconnected(_)) => Err(Disconnected),
         }
-    }
-
-    /// Items dropped so far.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -232,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_and_counts() {
+    fn a_full_queue_says_so() {
         let (sender, receiver) = events(1);
         assert_eq!(sender.send_or_drop(1), Ok(true));
         assert_eq!(sender.send_or_drop(2), Ok(false));
-        assert_eq!((receiver.recv().unwrap(), sender.dropped()), (1, 1));
+        assert_eq!(receiver.recv().unwrap(), 1);
         drop(receiver);
         assert_eq!(sender.send(3), Err(Disconnected));
     }

@@ -120,6 +120,7 @@ impl Tracking {
             seq: observation.seq,
             captured_at: observation.captured_at,
             validity: Validity::NoFace,
+            lids_are_down: false,
             angles: None,
             por: None,
             line_of_gaze: None,
@@ -129,8 +130,14 @@ impl Tracking {
             return sample;
         };
         sample.validity = Validity::EyeClosed;
+        sample.lids_are_down = face.lids_are_down;
         let Some(gaze) = face.gaze else { return sample };
-        sample.validity = self.validity(gaze.sigma_rad, observation.size_px);
+        sample.validity = if face.lids_are_down {
+            // Half-covered eyes seem to look down.
+            Validity::LowConfidence
+        } else {
+            self.validity(gaze.sigma_rad, observation.size_px)
+        };
         sample.angles = Some(gaze.angles);
         sample.sigma_rad = Some(gaze.sigma_rad);
         let por = self.point_of_regard(face);

@@ -10,7 +10,8 @@
 //!                                       eyes: two patches, network ─► iris, openness, gaze
 //! ```
 //!
-//! A face just found is located twice, the second time in a crop cut at the first answer, because
+//! Once a second the finder is asked whether the tracked face still is one; when it denies that for
+//! [`UNCONFIRMED`], the track ends. A face just found is located twice, the second time in a crop cut at the first answer, because
 //! the finder's points are coarser than landmarks.
 
 pub mod crop;
@@ -19,12 +20,13 @@ pub mod face;
 pub mod head_pose;
 pub mod landmarks;
 pub mod letterbox;
+pub mod lids;
 pub mod picture;
 #[cfg(test)]
 mod tests;
 
 use gaze_models::{Models, Thresholds};
-use gaze_protocol::{GazeAngles, Timestamp};
+use gaze_protocol::{GazeAngles, Span, Timestamp};
 
 use crate::frame::{Frame, FrameName};
 use crate::inference::{self, Backend, Engine, InferenceError};
@@ -40,6 +42,14 @@ pub const N_FEATURES: usize = gaze_models::contract::FEATURES;
 
 /// Faces that are tried in one frame, in case the finder's first one turns out to be none.
 const MAX_TRIES: usize = 3;
+
+/// How often the finder is asked about the tracked face; it costs about as much as a frame.
+const CONFIRM_EVERY: Span = Span::from_ms(1000);
+/// How soon it is asked again when it sees none.
+const ASK_AGAIN_AFTER: Span = Span::from_ms(250);
+/// A track that the finder has not confirmed for so long has lost its face. It is longer than a turn
+/// of the head or a hand before the mouth, which the landmark network follows and the finder may not.
+const UNCONFIRMED: Span = Span::from_ms(3000);
 
 /// What the operator may know of the camera and want of the stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,6 +87,10 @@ struct Track {
     axes: FaceAxes,
     /// Size of that frame.
     size_px: [usize; 2],
+    /// When the finder last saw the face.
+    confirmed_at: Timestamp,
+    /// When it was last asked.
+    asked_at: Timestamp,
 }
 
 impl Vision {
@@ -119,8 +133,20 @@ impl Vision {
 
     /// Forgets the tracked face and the past: the next frame is treated alone.
     pub fn reset(&mut self) {
+        self.lose();
+        self.eye_net.reset();
+    }
+
+    /// Ends the track. What is known of the person's lids stays for a face that is found again at
+    /// once; it goes stale by itself.
+    fn lose(&mut self) {
         self.track = None;
         self.smoothing.reset();
+    }
+
+    /// What the eye network was last asked, for explanations.
+    pub fn eyes_input(&self) -> eyes::EyesInput<'_> {
+        self.eye_net.input()
     }
 
     /// Whether a face is being followed.
@@ -152,10 +178,10 @@ impl Vision {
         picture: &Picture,
         at: Timestamp,
     ) -> Result<Option<FaceObservation>, InferenceError> {
-        let found = match self.follow(picture)? {
+        let found = match self.follow(picture, at)? {
             Some(found) => Some(found),
             None => {
-                self.reset();
+                self.lose();
                 self.find(picture)?
             }
         };
@@ -163,10 +189,19 @@ impl Vision {
             return Ok(None);
         };
         let size_px = [picture.width(), picture.height()];
-        self.track = Some(Track { axes, size_px });
+        let (confirmed_at, asked_at) = match self.track {
+            Some(track) => (track.confirmed_at, track.asked_at),
+            None => (at, at),
+        };
+        self.track = Some(Track {
+            axes,
+            size_px,
+            confirmed_at,
+            asked_at,
+        });
         let observation = self.measure(picture, at, &landmarks, axes)?;
         if observation.is_none() {
-            self.reset();
+            self.lose();
         }
         Ok(observation)
     }
@@ -175,13 +210,26 @@ impl Vision {
     fn follow(
         &mut self,
         picture: &Picture,
+        at: Timestamp,
     ) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
-        match self.track {
-            Some(track) if track.size_px == [picture.width(), picture.height()] => {
-                self.locate(picture, &track.axes)
-            }
-            _ => Ok(None),
+        let Some(track) = &mut self.track else {
+            return Ok(None);
+        };
+        if track.size_px != [picture.width(), picture.height()] {
+            return Ok(None);
         }
+        if at.since(track.confirmed_at) >= CONFIRM_EVERY
+            && at.since(track.asked_at) >= ASK_AGAIN_AFTER
+        {
+            track.asked_at = at;
+            if self.finder.confirms(picture, track.axes.center_px())? {
+                track.confirmed_at = at;
+            } else if at.since(track.confirmed_at) >= UNCONFIRMED {
+                return Ok(None);
+            }
+        }
+        let axes = track.axes;
+        self.locate(picture, &axes)
     }
 
     /// The face nearest to the middle that the landmark network agrees to be one.
@@ -237,7 +285,7 @@ impl Vision {
         };
         let seen = self
             .eye_net
-            .look(picture, &points_px, &axes, &pose, &camera)?;
+            .look(picture, at, &points_px, &axes, &pose, &camera)?;
         let [right_eye, left_eye] = seen.right_left;
         Ok(Some(FaceObservation {
             box_px: bounding_box(&points_px),
@@ -245,6 +293,7 @@ impl Vision {
             landmarks_px: points_px,
             left_eye,
             right_eye,
+            lids_are_down: seen.lids_are_down,
             head: pose.to_head_pose(),
             gaze: seen.gaze,
             features: seen.features,
@@ -301,6 +350,8 @@ pub struct FaceObservation {
     pub left_eye: Option<EyeObservation>,
     /// The observer's right eye; none when it is not seen.
     pub right_eye: Option<EyeObservation>,
+    /// Whether the lids are down, shut or half-way, compared with this person's usual opening.
+    pub lids_are_down: bool,
     /// Where the head is and how it is turned.
     pub head: HeadPose,
     /// Gaze; none when every seen eye is closed, or none is seen.
@@ -318,7 +369,7 @@ pub struct EyeObservation {
     pub iris_px: [f32; 3],
     /// 0 closed to 1 wide open.
     pub openness: f32,
-    /// Whether the network calls it open; a closed eye gives no gaze.
+    /// Whether it is open enough to be looked into; a closed eye gives no gaze.
     pub is_open: bool,
     /// Confidence that the eye is seen, 0 to 1.
     pub confidence: f32,

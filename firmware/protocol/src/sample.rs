@@ -13,7 +13,7 @@ pub enum Validity {
     NoFace,
     /// A face, and every visible eye is closed.
     EyeClosed,
-    /// Gaze, but the network's own uncertainty is above the limit.
+    /// Gaze, but the network's own uncertainty is above the limit, or the lids are half down.
     LowConfidence,
     /// Gaze through a profile that no longer fits the camera, resolution or screen.
     StaleCalibration,
@@ -94,6 +94,9 @@ pub struct GazeSample {
     pub captured_at: Timestamp,
     /// What the sample is worth.
     pub validity: Validity,
+    /// Whether the lids are down, shut or on their way, compared with the person's usual opening.
+    /// Half-closed eyes still have gaze, of low confidence.
+    pub lids_are_down: bool,
     /// Direction of gaze in camera axes; none without a face or with closed eyes.
     pub angles: Option<GazeAngles>,
     /// Point of regard on the screen plane; none without gaze, or when the ray misses the plane.

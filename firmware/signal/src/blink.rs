@@ -84,8 +84,12 @@ pub(crate) enum Presence {
 }
 
 impl Presence {
+    /// Lids that are down make it closed, shut or not.
     /// A usable sample without a sane line of gaze (none, NaN, more than half a turn) is unsure.
     pub fn of(sample: &GazeSample) -> Self {
+        if sample.lids_are_down {
+            return Presence::Closed;
+        }
         match sample.validity {
             Validity::NoFace => Presence::NoFace,
             Validity::EyeClosed => Presence::Closed,

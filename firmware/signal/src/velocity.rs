@@ -44,6 +44,7 @@ mod tests {
             seq: 0,
             captured_at: Timestamp(us),
             validity: Validity::Valid,
+            lids_are_down: false,
             angles: None,
             por: None,
             line_of_gaze: Some(gaze),

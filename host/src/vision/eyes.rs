@@ -2,13 +2,14 @@
 
 use gaze_models::contract::{EYE_VALUES, EYES, FEATURES, PATCH_COLUMNS, PATCH_ROWS};
 use gaze_models::{Model, Thresholds};
-use gaze_protocol::GazeAngles;
+use gaze_protocol::{GazeAngles, Timestamp};
 use nalgebra::{Matrix3, Vector3};
 
 use super::crop::Crop;
 use super::face::sigmoid;
 use super::head_pose::{RigidPose, eye_on_head_mm};
 use super::landmarks::{FaceAxes, LEFT_EYE_CORNERS, N_LANDMARKS, RIGHT_EYE_CORNERS, eye_center};
+use super::lids::Lids;
 use super::picture::{CameraMatrix, Picture};
 use super::{EyeObservation, GazeEstimate};
 use crate::inference::{Backend, Engine, InferenceError, Network};
@@ -28,18 +29,34 @@ const LEFT: usize = 1;
 pub struct EyesObservation {
     /// The observer's right and left eye; none when it is not seen.
     pub right_left: [Option<EyeObservation>; 2],
+    /// Whether the lids are down: the eyes are shut, or closing or opening.
+    pub lids_are_down: bool,
     /// Gaze of the open eyes; none when no seen eye is open.
     pub gaze: Option<GazeEstimate>,
     /// The network's features, for calibration.
     pub features: [f32; FEATURES],
 }
 
-/// The eye network with its buffers.
+/// What the network was last asked, in its own terms.
+#[derive(Clone, Copy, Debug)]
+pub struct EyesInput<'a> {
+    /// Both patches, `[2, rows, columns]`, luma / 255; the observer's right eye first, the left one
+    /// mirrored.
+    pub patches: &'a [f32],
+    /// Yaw and pitch of the head in the network's frame, rad.
+    pub head: [f32; 2],
+    /// 1 for the right and the left eye where they were used, else 0.
+    pub present: [f32; 2],
+}
+
+/// The eye network with its buffers, and what it has learnt of the person's lids.
 pub struct EyeNet {
     network: Network,
-    closed_openness: f32,
+    lids: Lids,
     visible_logit: f32,
     patches: Vec<f32>,
+    head: [f32; 2],
+    present: [f32; 2],
 }
 
 /// What the network says in one run.
@@ -70,13 +87,29 @@ impl EyeNet {
     pub fn new(backend: Box<dyn Backend>, thresholds: &Thresholds) -> Self {
         EyeNet {
             network: Network::new(&EYES, backend),
-            closed_openness: thresholds.closed_openness,
+            lids: Lids::new(thresholds.closed_openness),
             visible_logit: thresholds.visible_logit,
             patches: vec![0.0; 2 * PATCH_ROWS * PATCH_COLUMNS],
+            head: [0.0; 2],
+            present: [0.0; 2],
         }
     }
 
-    /// Looks at the eyes of the face with these landmarks and this pose.
+    /// What the network was last asked; zeros before the first face.
+    pub fn input(&self) -> EyesInput<'_> {
+        EyesInput {
+            patches: &self.patches,
+            head: self.head,
+            present: self.present,
+        }
+    }
+
+    /// Forgets the person's lids.
+    pub fn reset(&mut self) {
+        self.lids.reset();
+    }
+
+    /// Looks at the eyes of the face with these landmarks and this pose, taken at `at`.
     ///
     /// An eye that turns out to be hidden or closed is left out of the gaze: the network runs once
     /// more with the other one alone.
@@ -86,6 +119,7 @@ impl EyeNet {
     pub fn look(
         &mut self,
         picture: &Picture,
+        at: Timestamp,
         landmarks_px: &[[f32; 2]; N_LANDMARKS],
         axes: &FaceAxes,
         pose: &RigidPose,
@@ -103,11 +137,19 @@ impl EyeNet {
         let facing = normalised.angles_into(pose.facing());
         let inside = crops.map(|crop| crop.share_inside(picture) >= MIN_SHARE_INSIDE);
         let mut answer = self.run(facing, inside)?;
-        let eyes: [Option<EyeObservation>; 2] = std::array::from_fn(|row| {
+        let mut eyes: [Option<EyeObservation>; 2] = std::array::from_fn(|row| {
             inside[row]
                 .then(|| self.decode(&answer, row, &crops[row], centers[row]))
                 .flatten()
         });
+        let lids = self
+            .lids
+            .step(at, eyes.map(|eye| eye.map(|eye| eye.openness)));
+        for (eye, is_open) in eyes.iter_mut().zip(lids.is_open) {
+            if let Some(eye) = eye {
+                eye.is_open = is_open;
+            }
+        }
         let usable = eyes.map(|eye| eye.is_some_and(|eye| eye.is_open));
         let has_gaze = usable[RIGHT] || usable[LEFT];
         if has_gaze && usable != inside {
@@ -115,6 +157,7 @@ impl EyeNet {
         }
         Ok(EyesObservation {
             right_left: eyes,
+            lids_are_down: lids.are_down,
             gaze: has_gaze.then(|| GazeEstimate {
                 angles: normalised.angles_out_of(GazeAngles {
                     yaw_rad: answer.gaze[0],
@@ -140,12 +183,10 @@ impl EyeNet {
             eye: [0.0; 2 * EYE_VALUES],
             features: [0.0; FEATURES],
         };
+        self.head = [facing.yaw_rad, facing.pitch_rad];
+        self.present = present.map(|is_present| f32::from(u8::from(is_present)));
         self.network.run(
-            &[
-                &self.patches,
-                &[facing.yaw_rad, facing.pitch_rad],
-                &present.map(|is_present| f32::from(u8::from(is_present))),
-            ],
+            &[&self.patches, &self.head, &self.present],
             &mut [
                 &mut answer.gaze,
                 &mut answer.log_sigma,
@@ -156,7 +197,7 @@ impl EyeNet {
         Ok(answer)
     }
 
-    /// One eye in the picture; none when the network does not see it.
+    /// One eye in the picture, not yet judged open; none when the network does not see it.
     fn decode(
         &self,
         answer: &Answer,
@@ -174,7 +215,7 @@ impl EyeNet {
             center_px,
             iris_px: [x, y, values[2].max(0.0) * crop.width_px()],
             openness,
-            is_open: openness >= self.closed_openness,
+            is_open: false,
             confidence: sigmoid(visible_logit),
         })
     }
@@ -258,7 +299,7 @@ mod tests {
         let axes = FaceAxes::of_landmarks(&points).expect("a face");
         let pose = head_pose::solve(&points, &camera).expect("a face");
         EyeNet::new(scripted(script), &THRESHOLDS)
-            .look(&picture, &points, &axes, &pose, &camera)
+            .look(&picture, Timestamp(0), &points, &axes, &pose, &camera)
             .expect("scripted")
     }
 

@@ -1,4 +1,5 @@
-//! Finding faces in a whole picture; runs only while no face is tracked.
+//! Finding faces in a whole picture; runs while no face is tracked, and once a second to confirm
+//! the one that is.
 
 use gaze_models::contract::{FACE, FACE_CELL_VALUES, FACE_CELLS, FACE_COLUMNS, FACE_ROWS};
 use gaze_models::{Model, Thresholds};
@@ -24,6 +25,10 @@ const MIN_FACE_SHARE: f32 = 0.04;
 
 /// Smallest face that is used, px. Below it an eye is fewer than 5 px wide and says nothing.
 const MIN_FACE_PX: f32 = 20.0;
+
+/// A tracked face is confirmed by this share of the score that a new one needs: it has been a face
+/// before. In our clips of real people no tracked frame scores lower.
+const CONFIRMING_SHARE: f32 = 0.5;
 
 /// The face finder with its buffers.
 pub struct FaceFinder {
@@ -72,9 +77,7 @@ impl FaceFinder {
     /// # Errors
     /// When the engine fails.
     pub fn find(&mut self, picture: &Picture) -> Result<&[FoundFace], InferenceError> {
-        let scale = self.letterbox.fit(picture, &mut self.image);
-        self.network.run(&[&self.image], &mut [&mut self.cells])?;
-        self.decode(scale);
+        self.search(picture, self.score_threshold)?;
         let floor_px = MIN_FACE_PX.max(MIN_FACE_SHARE * picture.longer_side_px());
         self.candidates
             .retain(|face| face.box_px[2].max(face.box_px[3]) >= floor_px);
@@ -92,12 +95,35 @@ impl FaceFinder {
         Ok(&self.faces)
     }
 
-    /// Fills `candidates` with the cells above the threshold, best first.
-    fn decode(&mut self, scale: Scale) {
+    /// Whether there is a face around this place.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    pub fn confirms(
+        &mut self,
+        picture: &Picture,
+        [x, y]: [f32; 2],
+    ) -> Result<bool, InferenceError> {
+        self.search(picture, CONFIRMING_SHARE * self.score_threshold)?;
+        Ok(self.candidates.iter().any(|face| {
+            let [left, top, width, height] = face.box_px;
+            (left..left + width).contains(&x) && (top..top + height).contains(&y)
+        }))
+    }
+
+    /// Fills `candidates` with what the network finds, best first.
+    fn search(&mut self, picture: &Picture, threshold: f32) -> Result<(), InferenceError> {
+        let scale = self.letterbox.fit(picture, &mut self.image);
+        self.network.run(&[&self.image], &mut [&mut self.cells])?;
+        self.decode(scale, threshold);
+        Ok(())
+    }
+
+    fn decode(&mut self, scale: Scale, threshold: f32) {
         self.candidates.clear();
         for cell in self.cells.chunks_exact(FACE_CELL_VALUES) {
             let score = sigmoid(cell[0]);
-            if score < self.score_threshold {
+            if score < threshold {
                 continue;
             }
             let [x, y] = scale.to_picture([cell[1], cell[2]]);

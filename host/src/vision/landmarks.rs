@@ -74,14 +74,16 @@ impl FaceAxes {
         )
     }
 
+    /// The middle of the face; px.
+    pub fn center_px(&self) -> [f32; 2] {
+        std::array::from_fn(|k| self.eyes_px[k] + CROP_SHIFT * (self.mouth_px[k] - self.eyes_px[k]))
+    }
+
     /// The square that the landmark network looks at; none when it is no face's: too small, too
     /// large, or outside the picture.
     pub fn face_crop(&self, picture: &Picture) -> Option<Crop> {
         let side = CROP_SIDE * self.scale_px;
-        let center = std::array::from_fn(|k| {
-            self.eyes_px[k] + CROP_SHIFT * (self.mouth_px[k] - self.eyes_px[k])
-        });
-        let crop = Crop::new(center, self.direction, side, side);
+        let crop = Crop::new(self.center_px(), self.direction, side, side);
         let is_face = (MIN_SIDE_PX..=MAX_SIDE_SHARE * picture.longer_side_px()).contains(&side)
             && crop.share_inside(picture) >= MIN_SHARE_INSIDE;
         is_face.then_some(crop)

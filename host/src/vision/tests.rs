@@ -89,6 +89,60 @@ fn a_face_that_goes_away_is_lost_and_searched_for_again() {
     assert!(stage.is_tracking());
 }
 
+/// A stage that finds a face, whose finder then sees what `later` says, run by run.
+fn stage_with_finder(later: &'static [bool]) -> (Vision, Arc<Runs>) {
+    let runs = Arc::new(Runs::default());
+    let (some, none) = (cells(&[CENTRAL]), cells(&[]));
+    let counted = Arc::clone(&runs);
+    let face = scripted(Script::Computed(Box::new(move |_| {
+        let run = counted.face.fetch_add(1, Ordering::Relaxed);
+        let sees = run == 0 || later[(run - 1).min(later.len() - 1)];
+        vec![if sees { some.clone() } else { none.clone() }]
+    })));
+    let points = frontal_points().concat();
+    let landmarks = scripted(Script::Always(vec![points, vec![3.0], vec![1.0; 2]]));
+    let eye = [0.5, 0.5, 0.1, 3.0, 3.0, -3.0];
+    let eyes = scripted(Script::Always(vec![
+        vec![0.0; 2],
+        vec![-3.0],
+        [eye, eye].concat(),
+        vec![0.0; N_FEATURES],
+    ]));
+    let settings = VisionSettings::default();
+    let stage = Vision::with_backends([face, landmarks, eyes], &THRESHOLDS, settings);
+    (stage, runs)
+}
+
+#[test]
+fn the_finder_confirms_the_track_once_a_second() {
+    let (mut stage, runs) = stage_with_finder(&[true]);
+    // Ten seconds at 30 frames a second.
+    for seq in 0..300 {
+        assert!(see(&mut stage, &frame(seq, 640, 480)).is_some());
+    }
+    // Found in frame 0; frame 30 is 10 us short of a second, so each 31st frame asks.
+    assert_eq!(runs.face.load(Ordering::Relaxed), 1 + 9);
+}
+
+#[test]
+fn a_track_that_the_finder_denies_ends_after_three_seconds() {
+    let (mut stage, _) = stage_with_finder(&[false]);
+    let seen = (0..150)
+        .take_while(|&seq| see(&mut stage, &frame(seq, 640, 480)).is_some())
+        .count();
+    // 3 s and at most the 250 ms until it is asked again.
+    assert!((90..=98).contains(&seen), "{seen} frames");
+    assert!(!stage.is_tracking());
+}
+
+#[test]
+fn a_face_that_the_finder_misses_for_a_moment_is_kept() {
+    let (mut stage, _) = stage_with_finder(&[false, false, true]);
+    for seq in 0..300 {
+        assert!(see(&mut stage, &frame(seq, 640, 480)).is_some());
+    }
+}
+
 #[test]
 fn of_several_faces_the_central_one_is_taken() {
     let (mut stage, _) = stage(&[OUTER, CENTRAL], &[3.0]);

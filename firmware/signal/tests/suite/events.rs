@@ -242,6 +242,22 @@ fn unsure_and_wrong_frames_at_the_edges_belong_to_the_blink() {
 }
 
 #[test]
+fn a_blink_with_half_closed_lids_and_gaze_is_a_blink() {
+    let mut film = Film::default()
+        .look(12, 2.0)
+        .frames(5, Validity::LowConfidence, [2.0, -8.0])
+        .look(12, 2.0);
+    for sample in &mut film.0[12..17] {
+        sample.lids_are_down = true;
+    }
+    for detector in ALL {
+        let events = film.events(detector);
+        assert_eq!(frames(&blinks(&events)), [(12, 17)], "{detector:?}");
+        assert_eq!(frames(&fixations(&events)), [(0, 28)]);
+    }
+}
+
+#[test]
 fn an_open_frame_within_a_blink_does_not_make_it_two() {
     let film = Film::default()
         .look(12, 0.0)

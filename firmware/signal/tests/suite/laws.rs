@@ -37,6 +37,7 @@ fn sample_at(us: u64, validity: Validity, yaw_rad: f32, pitch_rad: f32) -> GazeS
         seq: 0,
         captured_at: Timestamp(us),
         validity,
+        lids_are_down: false,
         angles: Some(angles),
         por: Some(por),
         line_of_gaze: Some(angles),

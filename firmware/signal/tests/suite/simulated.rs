@@ -266,6 +266,7 @@ pub fn sample(seq: u64, ms: f64, validity: Validity, gaze_deg: [f64; 2]) -> Gaze
         seq,
         captured_at: Timestamp((ms.max(0.0) * 1000.0) as u64),
         validity,
+        lids_are_down: false,
         angles: has_gaze.then_some(angles),
         por: has_gaze.then_some(por),
         line_of_gaze: has_gaze.then_some(angles),

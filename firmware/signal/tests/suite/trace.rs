@@ -26,6 +26,7 @@ fn parse(line: &str) -> Option<GazeSample> {
         seq: 0,
         captured_at,
         validity,
+        lids_are_down: false,
         angles: None,
         por: None,
         line_of_gaze: None,
