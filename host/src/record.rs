@@ -13,10 +13,18 @@
 //! Without a face, `face`, `eyes`, `head`, `gaze`, `features` and `por` are null. With one, `face`,
 //! `eyes` and `head` are always there; an eye that is not seen is null; a seen eye always has
 //! `iris_px`, an estimate while it is closed; `gaze` is null only for `eye_closed`.
+//!
+//! # The life of an event
+//!
+//! `fixation`, `saccade`, `pursuit`, `blink` and `gap` come once, when the event is over. Before that, `event_begin`
+//! tells that it began, and `event_update` what is known of it four times a second, and at once when its onset or
+//! kind was corrected; all have the event's `id`. Every event that began ends, with that `id`. An event that is
+//! shorter than the delay with which it is known (most saccades) comes complete, without a beginning. Times in an
+//! `event_begin` lie in the past: a fixation is known to be one when it has lasted for the shortest fixation's time.
 
 mod from_stages;
 
-use gaze_protocol::Validity;
+use gaze_protocol::{EventId, EventKind, Validity};
 use serde::{Deserialize, Serialize};
 
 /// Version of the records, in the header.
@@ -187,6 +195,25 @@ pub struct Fixation {
     pub por: Option<Por>,
     /// (max − min) of yaw plus (max − min) of pitch, degrees of visual angle.
     pub dispersion_deg: f32,
+    /// The number that its beginning had.
+    #[serde(default)]
+    pub id: EventId,
+}
+
+/// The eyes followed something that moves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pursuit {
+    /// First sample.
+    pub onset_us: u64,
+    /// Last sample.
+    pub offset_us: u64,
+    /// Mean point of regard.
+    pub por: Option<Por>,
+    /// Angle between its beginning and its end, degrees of visual angle.
+    pub amplitude_deg: f32,
+    /// The number that its beginning had.
+    #[serde(default)]
+    pub id: EventId,
 }
 
 /// The eyes jumped.
@@ -202,6 +229,9 @@ pub struct Saccade {
     pub amplitude_deg: f32,
     /// Greatest velocity between two samples, degrees a second.
     pub peak_velocity_deg_s: f32,
+    /// The number that its beginning had.
+    #[serde(default)]
+    pub id: EventId,
 }
 
 /// The eyes closed and opened, or gaze was missing: `blink` and `gap`.
@@ -211,6 +241,24 @@ pub struct Interval {
     pub onset_us: u64,
     /// First sample with gaze again.
     pub offset_us: u64,
+    /// The number that its beginning had.
+    #[serde(default)]
+    pub id: EventId,
+}
+
+/// An event that goes on, as far as it is known: `event_begin` and `event_update`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenEvent {
+    /// Its number, the same until it is over.
+    pub id: EventId,
+    /// `fixation`, `saccade`, `pursuit`, `blink` or `gap`; a blink that lasts too long becomes a gap.
+    pub event: EventKind,
+    /// Where it began, as far as is known now.
+    pub onset_us: u64,
+    /// The last sample that is known to belong to it.
+    pub until_us: u64,
+    /// Mean point of regard so far.
+    pub por: Option<Por>,
 }
 
 /// The gaze entered or left an object.
@@ -238,10 +286,16 @@ pub enum Record {
     Fixation(Fixation),
     /// A completed saccade.
     Saccade(Saccade),
+    /// A completed pursuit.
+    Pursuit(Pursuit),
     /// A completed blink.
     Blink(Interval),
     /// A stretch without gaze that is not a blink.
     Gap(Interval),
+    /// An event began.
+    EventBegin(OpenEvent),
+    /// An event lasts, or what is known of it was corrected.
+    EventUpdate(OpenEvent),
     /// The gaze entered an object.
     ObjectEnter(ObjectVisit),
     /// The gaze left an object.
@@ -268,10 +322,16 @@ pub enum RecordKind {
     Fixation,
     /// [`Record::Saccade`].
     Saccade,
+    /// [`Record::Pursuit`].
+    Pursuit,
     /// [`Record::Blink`].
     Blink,
     /// [`Record::Gap`].
     Gap,
+    /// [`Record::EventBegin`].
+    EventBegin,
+    /// [`Record::EventUpdate`].
+    EventUpdate,
     /// [`Record::ObjectEnter`].
     ObjectEnter,
     /// [`Record::ObjectLeave`].
@@ -286,8 +346,11 @@ impl Record {
             Record::Sample(_) => RecordKind::Sample,
             Record::Fixation(_) => RecordKind::Fixation,
             Record::Saccade(_) => RecordKind::Saccade,
+            Record::Pursuit(_) => RecordKind::Pursuit,
             Record::Blink(_) => RecordKind::Blink,
             Record::Gap(_) => RecordKind::Gap,
+            Record::EventBegin(_) => RecordKind::EventBegin,
+            Record::EventUpdate(_) => RecordKind::EventUpdate,
             Record::ObjectEnter(_) => RecordKind::ObjectEnter,
             Record::ObjectLeave(_) => RecordKind::ObjectLeave,
         })

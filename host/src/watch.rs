@@ -212,6 +212,16 @@ fn in_words(record: &Record, out: &mut String) {
             saccade.amplitude_deg,
             saccade.peak_velocity_deg_s,
         ),
+        Record::Pursuit(pursuit) => writeln!(
+            out,
+            "{} {:<18} {}  {:.1}°",
+            start("pursuit", pursuit.onset_us),
+            length(pursuit.onset_us, pursuit.offset_us),
+            place(pursuit.por.as_ref()),
+            pursuit.amplitude_deg,
+        ),
+        // The event's own line comes when it is over; `--json` shows these too.
+        Record::EventBegin(_) | Record::EventUpdate(_) => Ok(()),
         Record::Blink(blink) => interval_in_words("blink", blink, out),
         Record::Gap(gap) => interval_in_words("gap", gap, out),
         Record::ObjectEnter(visit) => visit_in_words("enter", visit.onset_us, visit, out),

@@ -44,6 +44,9 @@ pub mod units;
 #[cfg(feature = "wire")]
 pub mod wire;
 
-pub use event::{Blink, DataGap, Fixation, GazeEvent, ObjectVisit, Saccade};
+pub use event::{
+    Blink, DataGap, EventId, EventKind, Fixation, GazeEvent, ObjectVisit, OpenEvent, Pursuit,
+    Saccade,
+};
 pub use sample::{GazeAngles, GazeSample, PointOfRegard, Validity};
 pub use units::{Span, Timestamp};

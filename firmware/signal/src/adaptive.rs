@@ -21,6 +21,7 @@ use gaze_protocol::{GazeEvent, Saccade, Span, Timestamp};
 use crate::blink::Link;
 use crate::event_buf::EventBuf;
 use crate::fixation::{SampleSums, UsableSample, angle_between_rad};
+use crate::life::Open;
 use crate::noise::Noise;
 use crate::settings::{SettingProblems, settings};
 
@@ -276,6 +277,20 @@ impl Adaptive {
         self.noise.interrupt();
     }
 
+    /// The oldest fixation that is not reported, once no explanation is without it.
+    pub fn open(&self) -> Option<Open> {
+        let best = &self.hypotheses[self.best()?];
+        let first = best.oldest_claim().first;
+        let is_agreed = self.idle_cost.is_none()
+            && self
+                .hypotheses
+                .iter()
+                .all(|other| other.oldest_claim().first == first);
+        let sums = best.ended.first().map_or(best.sums, |ended| ended.sums);
+        let is_long = !best.ended.is_empty() || best.is_fixation(self.shortest);
+        (is_agreed && is_long).then(|| sums.to_open())
+    }
+
     pub fn noise_rad(&self) -> f32 {
         self.noise.sigma_rad()
     }
@@ -461,6 +476,7 @@ impl Adaptive {
                     amplitude_rad,
                     peak_velocity_rad_s: oldest.peak_rad_s,
                     landing: next.por(),
+                    id: 0,
                 }));
             }
         }

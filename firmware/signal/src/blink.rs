@@ -10,9 +10,10 @@
 //!   longer than the gap fill. A fixation ends at the last sample before it;
 //! - else **nothing**: a run no longer than the gap fill is bridged.
 
-use gaze_protocol::{Blink, DataGap, GazeEvent, GazeSample, Span, Timestamp, Validity};
+use gaze_protocol::{Blink, DataGap, EventKind, GazeEvent, GazeSample, Span, Timestamp, Validity};
 
 use crate::event_buf::EventBuf;
+use crate::life::Open;
 use crate::settings::{SettingProblems, settings};
 
 settings! {
@@ -222,6 +223,31 @@ impl Continuity {
         self.completed.clear();
     }
 
+    /// The blink or gap that goes on, or is over and waits whether it was all.
+    pub fn open(&self) -> Option<Open> {
+        if let Some(before) = &self.before {
+            return Some(match self.blink(before) {
+                Some(blink) => open(EventKind::Blink, blink.onset, blink.offset),
+                None => open(EventKind::Gap, before.start, before.usable_since?),
+            })
+            .filter(|open| open.kind == EventKind::Blink || self.gap(before).is_some());
+        }
+        let (run, (until, _)) = (self.run.as_ref()?, self.last?);
+        let until = run.usable_since.unwrap_or(until);
+        let so_far = until.since(run.start);
+        match run.first_closed {
+            Some(onset) if !self.is_away(run) => {
+                if until.since(onset) > ms(self.settings.longest_blink_ms) {
+                    return Some(open(EventKind::Gap, run.start, until));
+                }
+                (so_far >= ms(self.settings.shortest_blink_ms))
+                    .then(|| open(EventKind::Blink, onset, until))
+            }
+            _ => (so_far > ms(self.settings.gap_fill_ms))
+                .then(|| open(EventKind::Gap, run.start, until)),
+        }
+    }
+
     /// Ends the stream; [`Self::report`] has what that completes.
     pub fn finish(&mut self) {
         if let (Some(run), Some((end, _))) = (&mut self.run, self.last)
@@ -345,7 +371,11 @@ impl Continuity {
         let is_blink = !self.is_away(run)
             && offset.since(onset) <= ms(settings.longest_blink_ms)
             && run.usable_since?.since(run.start) >= ms(settings.shortest_blink_ms);
-        is_blink.then_some(Blink { onset, offset })
+        is_blink.then_some(Blink {
+            onset,
+            offset,
+            id: 0,
+        })
     }
 
     fn gap(&self, run: &Run) -> Option<DataGap> {
@@ -354,7 +384,17 @@ impl Continuity {
         is_gap.then_some(DataGap {
             onset: run.start,
             offset,
+            id: 0,
         })
+    }
+}
+
+fn open(kind: EventKind, onset: Timestamp, until: Timestamp) -> Open {
+    Open {
+        kind,
+        onset,
+        until,
+        por: None,
     }
 }
 

@@ -9,7 +9,9 @@ use crate::event_buf::EventBuf;
 use crate::fixation::UsableSample;
 use crate::idt::{Idt, IdtSettings};
 use crate::ivt::{Ivt, IvtSettings};
+use crate::life::{Lives, Open};
 use crate::noise::Noise;
+use crate::runs::RunSettings;
 use crate::settings::{SettingProblem, SettingProblems, settings};
 
 /// How fixations are told from saccades.
@@ -82,6 +84,8 @@ settings! {
         pub ivt: IvtSettings,
         /// Used when `detector` is idt.
         pub idt: IdtSettings,
+        /// Used when `detector` is ivt or idt.
+        pub runs: RunSettings,
     }
 }
 
@@ -93,6 +97,7 @@ impl EventSettings {
         problems.append(self.adaptive.check());
         problems.append(self.ivt.check());
         problems.append(self.idt.check());
+        problems.append(self.runs.check());
         problems
     }
 }
@@ -119,6 +124,7 @@ enum FixationDetector {
 pub struct EventDetector {
     continuity: Continuity,
     fixations: FixationDetector,
+    lives: Lives,
     last_at: Option<Timestamp>,
 }
 
@@ -141,14 +147,20 @@ impl EventDetector {
                 Detector::Adaptive => {
                     FixationDetector::Adaptive(Adaptive::new(settings.adaptive, noise))
                 }
-                Detector::Ivt => FixationDetector::Ivt(Ivt::new(settings.ivt, noise)),
-                Detector::Idt => FixationDetector::Idt(Idt::new(settings.idt, noise)),
+                Detector::Ivt => {
+                    FixationDetector::Ivt(Ivt::new(settings.ivt, settings.runs, noise))
+                }
+                Detector::Idt => {
+                    FixationDetector::Idt(Idt::new(settings.idt, settings.runs, noise))
+                }
             },
+            lives: Lives::default(),
             last_at: None,
         })
     }
 
-    /// Turns one sample into the events it completes (usually none) and adds them to `out`.
+    /// Turns one sample into what it tells of events, usually nothing, and adds that to `out`: first
+    /// those that it completes, then those that begin or change.
     ///
     /// A sample whose time does not advance is passed over; one that steps back by more than a
     /// second ends everything open and starts a new stream. Numbers that are not finite count as
@@ -162,6 +174,7 @@ impl EventDetector {
             self.finish(out);
         }
         self.last_at = Some(at);
+        let first = out.as_slice().len();
         let presence = Presence::of(sample);
         let link = self.continuity.step(at, presence);
         if link == Link::Broken {
@@ -184,13 +197,17 @@ impl EventDetector {
                 FixationDetector::Idt(idt) => idt.step(&usable, link, out),
             }
         }
+        let (gaze, absence) = (self.open(), self.continuity.open());
+        self.lives.step(out, first, gaze, absence);
     }
 
     /// Ends the stream: what is open is completed. The next sample starts a new stream.
     pub fn finish(&mut self, out: &mut EventBuf) {
+        let first = out.as_slice().len();
         self.flush(out);
         self.continuity.finish();
         self.continuity.report(out);
+        self.lives.step(out, first, None, None);
         self.last_at = None;
     }
 
@@ -201,6 +218,14 @@ impl EventDetector {
             FixationDetector::Adaptive(adaptive) => adaptive.noise_rad(),
             FixationDetector::Ivt(ivt) => ivt.noise_rad(),
             FixationDetector::Idt(idt) => idt.noise_rad(),
+        }
+    }
+
+    fn open(&self) -> Option<Open> {
+        match &self.fixations {
+            FixationDetector::Adaptive(adaptive) => adaptive.open(),
+            FixationDetector::Ivt(ivt) => ivt.open(),
+            FixationDetector::Idt(idt) => idt.open(),
         }
     }
 

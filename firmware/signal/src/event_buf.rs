@@ -7,8 +7,8 @@ use gaze_protocol::GazeEvent;
 ///
 /// It cannot overflow as long as it is emptied between steps. The most that one detector step
 /// can complete is ten: a hole in the stream ends everything that was open, which is at most four
-/// fixations with the three saccades between them, and three blinks or gaps. A step of `Objects`
-/// leaves one object and enters another: two. Most steps complete none.
+/// fixations with the three saccades between them, and three blinks or gaps. It can tell of two
+/// that begin. A step of `Objects` leaves one object and enters another: two. Most steps have none.
 pub const EVENT_BUF_CAPACITY: usize = 16;
 
 /// Completed events, in the order in which they were decided.
@@ -50,6 +50,11 @@ impl EventBuf {
     /// Events that found no room since the buffer was made: 0 unless a caller forgot to empty it.
     pub const fn lost(&self) -> u32 {
         self.lost
+    }
+
+    /// The events from index `first` on.
+    pub(crate) fn since(&mut self, first: usize) -> &mut [GazeEvent] {
+        self.events.get_mut(first..).unwrap_or_default()
     }
 
     pub(crate) fn push(&mut self, event: GazeEvent) {

@@ -1,6 +1,8 @@
 //! What all detectors share: samples to work on, and the running sums of a fixation.
 
-use gaze_protocol::{Fixation, GazeAngles, PointOfRegard, Span, Timestamp};
+use gaze_protocol::{EventKind, Fixation, GazeAngles, PointOfRegard, Span, Timestamp};
+
+use crate::life::Open;
 
 /// A sample that has gaze to work on; all numbers are finite.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +102,17 @@ impl SampleSums {
             por: self.por(),
             centroid_rad: self.mean_rad,
             dispersion_rad: self.dispersion_rad(),
+            id: 0,
+        }
+    }
+
+    /// A fixation that goes on.
+    pub fn to_open(self) -> Open {
+        Open {
+            kind: EventKind::Fixation,
+            onset: self.first,
+            until: self.last,
+            por: self.por(),
         }
     }
 }

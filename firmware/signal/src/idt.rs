@@ -4,13 +4,12 @@
 //! count; it runs sample by sample; the threshold can rise with the noise, and neighbours are merged
 //! as after I-VT.
 
-use gaze_protocol::Span;
-
 use crate::blink::Link;
 use crate::event_buf::EventBuf;
 use crate::fixation::{SampleSums, UsableSample};
+use crate::life::Open;
 use crate::noise::Noise;
-use crate::runs::{RunLimits, Runs};
+use crate::runs::{RunSettings, Runs};
 use crate::settings::{SettingProblems, settings};
 use crate::velocity::between_rad_s;
 
@@ -30,12 +29,6 @@ settings! {
         /// Shortest fixation and length of the window, ms; 20 to 1000. Default 100 (Salvucci &
         /// Goldberg: 100 to 200; Gazepoint: 100).
         pub shortest_fixation_ms: u32,
-        /// Fixations no further apart than this in time may be one, ms; 0 to 500. Default 75.
-        pub merge_within_ms: u32,
-        /// And no further than this in angle between their centres, deg; 0 to 10. Default 0.5.
-        pub merge_distance_deg: f32,
-        /// A longer way from one fixation to the next is no saccade, ms; 20 to 1000. Default 200.
-        pub longest_saccade_ms: u32,
     }
 }
 
@@ -45,9 +38,6 @@ impl Default for IdtSettings {
             dispersion_threshold_deg: 1.0,
             noise_factor: 6.0,
             shortest_fixation_ms: 100,
-            merge_within_ms: 75,
-            merge_distance_deg: 0.5,
-            longest_saccade_ms: 200,
         }
     }
 }
@@ -65,9 +55,6 @@ impl IdtSettings {
             20,
             1000,
         );
-        problems.range_ms("idt.merge_within_ms", self.merge_within_ms, 0, 500);
-        problems.range("idt.merge_distance_deg", self.merge_distance_deg, 0.0, 10.0);
-        problems.range_ms("idt.longest_saccade_ms", self.longest_saccade_ms, 20, 1000);
         problems
     }
 }
@@ -83,6 +70,7 @@ struct Reached {
 #[derive(Clone, Debug)]
 pub(crate) struct Idt {
     settings: IdtSettings,
+    run_settings: RunSettings,
     noise: Noise,
     last: Option<UsableSample>,
     /// Samples that may be the beginning of a fixation.
@@ -94,19 +82,15 @@ pub(crate) struct Idt {
 
 impl Idt {
     /// `settings` have been checked.
-    pub fn new(settings: IdtSettings, noise: Noise) -> Self {
-        let span = |ms: u32| Span::from_ms(u64::from(ms));
+    pub fn new(settings: IdtSettings, run_settings: RunSettings, noise: Noise) -> Self {
         Idt {
             settings,
             noise,
             last: None,
             window: heapless::Deque::new(),
             open: None,
-            runs: Runs::new(RunLimits {
-                shortest_fixation: span(settings.shortest_fixation_ms),
-                merge_within: span(settings.merge_within_ms),
-                longest_saccade: span(settings.longest_saccade_ms),
-            }),
+            runs: Runs::new(run_settings, settings.shortest_fixation_ms),
+            run_settings,
         }
     }
 
@@ -155,6 +139,10 @@ impl Idt {
         self.open = None;
         let merge_rad = self.merge_rad();
         self.runs.flush(merge_rad, out);
+    }
+
+    pub fn open(&self) -> Option<Open> {
+        self.runs.open()
     }
 
     pub fn noise_rad(&self) -> f32 {
@@ -221,11 +209,7 @@ impl Idt {
     }
 
     fn merge_rad(&self) -> f32 {
-        let merge_rad = self.settings.merge_distance_deg.to_radians();
-        if self.settings.noise_factor > 0.0 {
-            merge_rad.max(self.noise.sigma_rad())
-        } else {
-            merge_rad
-        }
+        self.run_settings
+            .merge_rad(self.settings.noise_factor, &self.noise)
     }
 }

@@ -11,8 +11,9 @@ use gaze_protocol::{Span, Timestamp};
 use crate::blink::Link;
 use crate::event_buf::EventBuf;
 use crate::fixation::UsableSample;
+use crate::life::Open;
 use crate::noise::Noise;
-use crate::runs::{RunLimits, Runs};
+use crate::runs::{RunSettings, Runs};
 use crate::settings::{SettingProblems, settings};
 use crate::velocity::between_rad_s;
 
@@ -31,18 +32,8 @@ settings! {
         /// per axis / time); 0 to 20, 0 for a fixed threshold. Default 3: one step in 90 of white
         /// noise is faster.
         pub noise_factor: f32,
-        /// Fixations no further apart than this in time may be one, ms; 0 to 500. Default 75
-        /// (Tobii).
-        pub merge_within_ms: u32,
-        /// And no further than this in angle between their centres, deg; 0 to 10. Default 0.5
-        /// (Tobii).
-        pub merge_distance_deg: f32,
         /// Shorter fixations are dropped, ms; 0 to 1000. Default 60 (Tobii).
         pub shortest_fixation_ms: u32,
-        /// A longer way from one fixation to the next is no saccade, ms; 20 to 1000. Default 200: the
-        /// largest saccades take 100 ms (Carpenter 1988), and up to two frames at 30 Hz are lost
-        /// at the ends.
-        pub longest_saccade_ms: u32,
     }
 }
 
@@ -52,10 +43,7 @@ impl Default for IvtSettings {
             velocity_threshold_deg_s: 30.0,
             velocity_window_ms: 20,
             noise_factor: 3.0,
-            merge_within_ms: 75,
-            merge_distance_deg: 0.5,
             shortest_fixation_ms: 60,
-            longest_saccade_ms: 200,
         }
     }
 }
@@ -68,15 +56,12 @@ impl IvtSettings {
         problems.range("ivt.velocity_threshold_deg_s", threshold, 1.0, 1000.0);
         problems.range_ms("ivt.velocity_window_ms", self.velocity_window_ms, 0, 100);
         problems.range("ivt.noise_factor", self.noise_factor, 0.0, 20.0);
-        problems.range_ms("ivt.merge_within_ms", self.merge_within_ms, 0, 500);
-        problems.range("ivt.merge_distance_deg", self.merge_distance_deg, 0.0, 10.0);
         problems.range_ms(
             "ivt.shortest_fixation_ms",
             self.shortest_fixation_ms,
             0,
             1000,
         );
-        problems.range_ms("ivt.longest_saccade_ms", self.longest_saccade_ms, 20, 1000);
         problems
     }
 }
@@ -85,6 +70,7 @@ impl IvtSettings {
 #[derive(Clone, Debug)]
 pub(crate) struct Ivt {
     settings: IvtSettings,
+    run_settings: RunSettings,
     noise: Noise,
     window: heapless::Deque<UsableSample, WINDOW_SAMPLES>,
     runs: Runs,
@@ -92,17 +78,13 @@ pub(crate) struct Ivt {
 
 impl Ivt {
     /// `settings` have been checked.
-    pub fn new(settings: IvtSettings, noise: Noise) -> Self {
-        let span = |ms: u32| Span::from_ms(u64::from(ms));
+    pub fn new(settings: IvtSettings, run_settings: RunSettings, noise: Noise) -> Self {
         Ivt {
             settings,
             noise,
             window: heapless::Deque::new(),
-            runs: Runs::new(RunLimits {
-                shortest_fixation: span(settings.shortest_fixation_ms),
-                merge_within: span(settings.merge_within_ms),
-                longest_saccade: span(settings.longest_saccade_ms),
-            }),
+            runs: Runs::new(run_settings, settings.shortest_fixation_ms),
+            run_settings,
         }
     }
 
@@ -140,6 +122,10 @@ impl Ivt {
         self.runs.flush(merge_rad, out);
     }
 
+    pub fn open(&self) -> Option<Open> {
+        self.runs.open()
+    }
+
     pub fn noise_rad(&self) -> f32 {
         self.noise.sigma_rad()
     }
@@ -161,13 +147,8 @@ impl Ivt {
             .max(noise_rad_s)
     }
 
-    /// "merge ≤ max(0.5°, 2 × precision)": with noise, centres of one fixation differ by more.
     fn merge_rad(&self) -> f32 {
-        let merge_rad = self.settings.merge_distance_deg.to_radians();
-        if self.settings.noise_factor > 0.0 {
-            merge_rad.max(self.noise.sigma_rad())
-        } else {
-            merge_rad
-        }
+        self.run_settings
+            .merge_rad(self.settings.noise_factor, &self.noise)
     }
 }

@@ -9,6 +9,7 @@
 //! GazeSample ──► EventDetector ──► Fixation, Saccade, Blink, DataGap
 //!     │            blink.rs: what is missing, and does it matter
 //!     │            adaptive.rs | ivt.rs | idt.rs: where the gaze rests
+//!     │            life.rs: what begins, lasts and ends, by number
 //!     └────────► Objects ────────► ObjectEnter, ObjectLeave
 //! ```
 //!
@@ -29,6 +30,7 @@ mod event_buf;
 mod fixation;
 mod idt;
 mod ivt;
+mod life;
 mod noise;
 mod one_euro;
 mod runs;
@@ -43,6 +45,7 @@ pub use event_buf::{EVENT_BUF_CAPACITY, EventBuf};
 pub use idt::IdtSettings;
 pub use ivt::IvtSettings;
 pub use one_euro::{OneEuro, OneEuroSettings};
+pub use runs::RunSettings;
 pub use settings::{MAX_SETTING_PROBLEMS, SettingProblem, SettingProblems};
 pub use velocity::velocity_rad_s;
 

@@ -1,10 +1,10 @@
 //! Turns what the stages produce into records.
 
-use gaze_protocol::{GazeEvent, GazeSample, PointOfRegard};
+use gaze_protocol::{GazeEvent, GazeSample, OpenEvent as OpenGazeEvent, PointOfRegard};
 
 use super::{
-    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, Por, Record,
-    Saccade, Sample, ScreenRecord,
+    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, OpenEvent, Por,
+    Pursuit, Record, Saccade, Sample, ScreenRecord,
 };
 use crate::frame::FrameName;
 use crate::vision::{EyeObservation, Observation};
@@ -76,6 +76,7 @@ impl Record {
                 offset_us: fixation.offset.as_us(),
                 por: fixation.por.map(|por| screen.por(por)),
                 dispersion_deg: fixation.dispersion_rad.to_degrees(),
+                id: fixation.id,
             }),
             GazeEvent::Saccade(saccade) => Record::Saccade(Saccade {
                 onset_us: saccade.onset.as_us(),
@@ -83,14 +84,26 @@ impl Record {
                 por: saccade.landing.map(|por| screen.por(por)),
                 amplitude_deg: saccade.amplitude_rad.to_degrees(),
                 peak_velocity_deg_s: saccade.peak_velocity_rad_s.to_degrees(),
+                id: saccade.id,
             }),
+            GazeEvent::Pursuit(pursuit) => Record::Pursuit(Pursuit {
+                onset_us: pursuit.onset.as_us(),
+                offset_us: pursuit.offset.as_us(),
+                por: pursuit.por.map(|por| screen.por(por)),
+                amplitude_deg: pursuit.amplitude_rad.to_degrees(),
+                id: pursuit.id,
+            }),
+            GazeEvent::Begin(open) => Record::EventBegin(open_event(open, screen)),
+            GazeEvent::Update(open) => Record::EventUpdate(open_event(open, screen)),
             GazeEvent::Blink(blink) => Record::Blink(Interval {
                 onset_us: blink.onset.as_us(),
                 offset_us: blink.offset.as_us(),
+                id: blink.id,
             }),
             GazeEvent::Gap(gap) => Record::Gap(Interval {
                 onset_us: gap.onset.as_us(),
                 offset_us: gap.offset.as_us(),
+                id: gap.id,
             }),
             GazeEvent::ObjectEnter(visit) => Record::ObjectEnter(ObjectVisit {
                 object: visit.object.as_str().to_owned(),
@@ -105,6 +118,16 @@ impl Record {
                 dwell_us: Some(visit.offset.since(visit.onset).as_us()),
             }),
         })
+    }
+}
+
+fn open_event(open: &OpenGazeEvent, screen: &ScreenRecord) -> OpenEvent {
+    OpenEvent {
+        id: open.id,
+        event: open.kind,
+        onset_us: open.onset.as_us(),
+        until_us: open.until.as_us(),
+        por: open.por.map(|por| screen.por(por)),
     }
 }
 

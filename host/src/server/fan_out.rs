@@ -349,6 +349,7 @@ mod tests {
         Outgoing::new(&Record::Blink(Interval {
             onset_us,
             offset_us: onset_us + 100_000,
+            id: 1,
         }))
     }
 

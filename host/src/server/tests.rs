@@ -160,6 +160,7 @@ fn blink(onset_us: u64) -> Record {
     Record::Blink(Interval {
         onset_us,
         offset_us: onset_us + 120_000,
+        id: 1,
     })
 }
 
@@ -167,6 +168,7 @@ fn gap(onset_us: u64) -> Record {
     Record::Gap(Interval {
         onset_us,
         offset_us: onset_us + 1,
+        id: 1,
     })
 }
 

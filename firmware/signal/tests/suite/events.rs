@@ -1,9 +1,9 @@
 //! Streams of a few samples, with the events worked out by hand.
 
-use gaze_protocol::{Fixation, GazeEvent, GazeSample, Saccade, Validity};
+use gaze_protocol::{EventKind, Fixation, GazeEvent, GazeSample, Saccade, Validity};
 use gaze_signal::{BlinkSettings, Detector, EventDetector, EventSettings};
 
-use crate::simulated::{blinks, detect, fixations, gaps, saccades, sample};
+use crate::simulated::{blinks, detect, fixations, gaps, saccades, sample, story};
 
 const ALL: [Detector; 3] = [Detector::Adaptive, Detector::Ivt, Detector::Idt];
 /// One frame at 30 Hz.
@@ -124,16 +124,22 @@ fn the_saccade_is_reported_soon_after_the_eyes_have_landed() {
     let film = Film::default().look(12, 0.0).look(30, 6.0);
     let mut detector = EventDetector::new(EventSettings::default()).expect("defaults are in range");
     let mut out = gaze_signal::EventBuf::new();
+    let is_saccade = |event: &GazeEvent| matches!(event, GazeEvent::Saccade(_));
     let decided = film.0.iter().position(|sample| {
+        out.clear();
         detector.step(sample, &mut out);
-        !out.is_empty()
+        out.iter().any(is_saccade)
     });
     // Landed on frame 12; the adaptive detector needs three to four frames to be sure.
     let decided = decided.expect("the jump is seen");
     assert!((14..=15).contains(&decided), "frame {decided}");
     assert!(matches!(
         out.as_slice(),
-        [GazeEvent::Fixation(_), GazeEvent::Saccade(_)]
+        [
+            GazeEvent::Fixation(_),
+            GazeEvent::Saccade(_),
+            GazeEvent::Begin(_)
+        ]
     ));
 }
 
@@ -439,4 +445,64 @@ fn every_bad_setting_is_named() {
         "blink.longest_blink_ms = 40 is outside 100 to 2000"
     );
     assert!(EventSettings::default().check().is_empty());
+}
+
+#[test]
+fn a_fixation_is_told_while_it_lasts() {
+    // Two seconds here, one there: each begins once, and the first is told again as it lasts.
+    let film = Film::default().look(60, 0.0).look(30, 6.0);
+    for detector in ALL {
+        let settings = EventSettings {
+            detector,
+            ..EventSettings::default()
+        };
+        let story = story(settings, &film.0);
+        let begun: Vec<_> = story
+            .iter()
+            .filter_map(|event| match event {
+                GazeEvent::Begin(open) => Some((open.id, open.onset.as_us())),
+                _ => None,
+            })
+            .collect();
+        let ended: Vec<_> = story
+            .iter()
+            .filter_map(|event| match event {
+                GazeEvent::Fixation(fixation) => Some((fixation.id, fixation.onset.as_us())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(begun, ended, "{detector:?}");
+        assert_eq!(begun.len(), 2);
+        let updates = story
+            .iter()
+            .filter(|event| matches!(event, GazeEvent::Update(open) if open.id == begun[0].0))
+            .count();
+        assert!((5..=9).contains(&updates), "{updates} in two seconds");
+    }
+}
+
+#[test]
+fn a_closure_that_lasts_begins_as_a_blink_and_ends_as_a_gap() {
+    let film = Film::default()
+        .look(12, 0.0)
+        .miss(30, Validity::EyeClosed)
+        .look(12, 0.0);
+    let story = story(EventSettings::default(), &film.0);
+    let absence: Vec<_> = story
+        .iter()
+        .filter_map(|event| match event {
+            GazeEvent::Begin(open) | GazeEvent::Update(open)
+                if open.kind != EventKind::Fixation =>
+            {
+                Some((open.id, open.kind))
+            }
+            GazeEvent::Gap(gap) => Some((gap.id, EventKind::Gap)),
+            GazeEvent::Blink(blink) => Some((blink.id, EventKind::Blink)),
+            _ => None,
+        })
+        .collect();
+    let id = absence.first().expect("it is told").0;
+    assert!(absence.iter().all(|(other, _)| *other == id));
+    assert_eq!(absence.first(), Some(&(id, EventKind::Blink)));
+    assert_eq!(absence.last(), Some(&(id, EventKind::Gap)));
 }

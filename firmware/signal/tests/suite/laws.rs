@@ -1,13 +1,17 @@
 //! What holds for every stream.
 
-use gaze_protocol::{GazeAngles, GazeEvent, GazeSample, PointOfRegard, Timestamp, Validity};
+use std::collections::{HashMap, HashSet};
+
+use gaze_protocol::{
+    EventKind, GazeAngles, GazeEvent, GazeSample, PointOfRegard, Timestamp, Validity,
+};
 use gaze_signal::{
     Detector, EventBuf, EventDetector, EventSettings, ObjectBox, ObjectSettings, Objects, OneEuro,
     OneEuroSettings, velocity_rad_s,
 };
 use proptest::prelude::*;
 
-use crate::simulated::{Camera, Habits, blinks, detect, fixations, gaps, record, saccades};
+use crate::simulated::{Camera, Habits, blinks, detect, fixations, gaps, record, saccades, story};
 
 fn detectors() -> impl Strategy<Value = Detector> {
     prop_oneof![
@@ -206,6 +210,42 @@ proptest! {
     }
 
     #[test]
+    fn what_begins_ends_once_under_its_number(
+        samples in prop_oneof![sensible_stream(), senseless_stream()],
+        detector in detectors(),
+    ) {
+        let mut open = HashMap::new();
+        let mut ended = HashSet::new();
+        for event in story(with(detector), &samples) {
+            let (id, kind, until) = match event {
+                GazeEvent::Begin(event) => {
+                    prop_assert!(!ended.contains(&event.id));
+                    prop_assert!(open.insert(event.id, event).is_none());
+                    continue;
+                }
+                GazeEvent::Update(event) => {
+                    let before = open.insert(event.id, event);
+                    prop_assert!(before.is_some_and(|before| before.until <= event.until));
+                    continue;
+                }
+                GazeEvent::Fixation(event) => (event.id, EventKind::Fixation, event.offset),
+                GazeEvent::Saccade(event) => (event.id, EventKind::Saccade, event.offset),
+                GazeEvent::Pursuit(event) => (event.id, EventKind::Pursuit, event.offset),
+                GazeEvent::Blink(event) => (event.id, EventKind::Blink, event.offset),
+                GazeEvent::Gap(event) => (event.id, EventKind::Gap, event.offset),
+                _ => continue,
+            };
+            prop_assert!(id > 0 && ended.insert(id), "{id} ends twice");
+            if let Some(begun) = open.remove(&id) {
+                let is_absence = |kind| matches!(kind, EventKind::Blink | EventKind::Gap);
+                prop_assert!(begun.kind == kind || is_absence(begun.kind) && is_absence(kind));
+                prop_assert!(begun.onset <= until);
+            }
+        }
+        prop_assert!(open.is_empty(), "{open:?} never end");
+    }
+
+    #[test]
     fn only_time_differences_count(
         samples in sensible_stream(),
         detector in detectors(),
@@ -267,7 +307,7 @@ proptest! {
         for sample in &samples {
             let mut out = EventBuf::new();
             stage.step(sample, &mut out);
-            prop_assert!(out.as_slice().len() <= 10);
+            prop_assert!(out.as_slice().len() <= 12);
             prop_assert!(stage.noise_rad() > 0.0 && stage.noise_rad() < 0.2);
         }
     }

@@ -274,8 +274,15 @@ pub fn sample(seq: u64, ms: f64, validity: Validity, gaze_deg: [f64; 2]) -> Gaze
     }
 }
 
-/// All events of a stream, its end included.
+/// The completed events of a stream, its end included.
 pub fn detect(settings: EventSettings, samples: &[GazeSample]) -> Vec<GazeEvent> {
+    let mut events = story(settings, samples);
+    events.retain(|event| !matches!(event, GazeEvent::Begin(_) | GazeEvent::Update(_)));
+    events
+}
+
+/// All that is told of a stream, its end included.
+pub fn story(settings: EventSettings, samples: &[GazeSample]) -> Vec<GazeEvent> {
     let mut detector = EventDetector::new(settings).expect("the settings are in range");
     let mut out = EventBuf::new();
     let mut events = Vec::new();

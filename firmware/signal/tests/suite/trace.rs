@@ -4,7 +4,9 @@
 
 use core::fmt::{self, Write};
 
-use gaze_protocol::{GazeAngles, GazeEvent, GazeSample, PointOfRegard, Timestamp, Validity};
+use gaze_protocol::{
+    GazeAngles, GazeEvent, GazeSample, OpenEvent, PointOfRegard, Timestamp, Validity,
+};
 use gaze_signal::{
     Detector, EventBuf, EventDetector, EventSettings, ObjectBox, ObjectSettings, Objects, OneEuro,
     OneEuroSettings,
@@ -110,13 +112,16 @@ fn replay_screen(trace: &str, out: &mut impl Write) -> fmt::Result {
 fn write_events(events: &EventBuf, out: &mut impl Write) -> fmt::Result {
     for event in events {
         match event {
+            GazeEvent::Begin(open) => write_open("begin", open, out)?,
+            GazeEvent::Update(open) => write_open("update", open, out)?,
             GazeEvent::Fixation(f) => {
                 let [yaw, pitch] = f.centroid_rad.map(f32::to_bits);
                 let dispersion = f.dispersion_rad.to_bits();
                 let (from, to) = (f.onset.as_us(), f.offset.as_us());
                 writeln!(
                     out,
-                    "fixation {from} {to} {yaw:08x} {pitch:08x} {dispersion:08x} {}",
+                    "{} fixation {from} {to} {yaw:08x} {pitch:08x} {dispersion:08x} {}",
+                    f.id,
                     Por(f.por)
                 )?;
             }
@@ -126,14 +131,29 @@ fn write_events(events: &EventBuf, out: &mut impl Write) -> fmt::Result {
                 let (from, to) = (s.onset.as_us(), s.offset.as_us());
                 writeln!(
                     out,
-                    "saccade {from} {to} {amplitude:08x} {peak:08x} {}",
+                    "{} saccade {from} {to} {amplitude:08x} {peak:08x} {}",
+                    s.id,
                     Por(s.landing)
                 )?;
             }
-            GazeEvent::Blink(b) => {
-                writeln!(out, "blink {} {}", b.onset.as_us(), b.offset.as_us())?;
+            GazeEvent::Pursuit(p) => {
+                let amplitude = p.amplitude_rad.to_bits();
+                let (from, to) = (p.onset.as_us(), p.offset.as_us());
+                writeln!(
+                    out,
+                    "{} pursuit {from} {to} {amplitude:08x} {}",
+                    p.id,
+                    Por(p.por)
+                )?;
             }
-            GazeEvent::Gap(g) => writeln!(out, "gap {} {}", g.onset.as_us(), g.offset.as_us())?,
+            GazeEvent::Blink(b) => {
+                let (from, to) = (b.onset.as_us(), b.offset.as_us());
+                writeln!(out, "{} blink {from} {to}", b.id)?;
+            }
+            GazeEvent::Gap(g) => {
+                let (from, to) = (g.onset.as_us(), g.offset.as_us());
+                writeln!(out, "{} gap {from} {to}", g.id)?;
+            }
             GazeEvent::ObjectEnter(visit) => {
                 writeln!(out, "enter {} {}", visit.object, visit.onset.as_us())?;
             }
@@ -145,6 +165,12 @@ fn write_events(events: &EventBuf, out: &mut impl Write) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn write_open(what: &str, open: &OpenEvent, out: &mut impl Write) -> fmt::Result {
+    let (from, until) = (open.onset.as_us(), open.until.as_us());
+    let (id, kind) = (open.id, open.kind);
+    writeln!(out, "{id} {what} {kind:?} {from} {until} {}", Por(open.por))
 }
 
 /// A point of regard as bits, or `-`.

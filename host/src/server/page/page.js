@@ -74,6 +74,9 @@ function take(record) {
     case "blink":
       known.blinks.count += 1;
       break;
+    case "event_begin":
+    case "event_update":
+      return;
     case "object_enter":
       known.onObjects.add(record.object);
       break;
@@ -461,7 +464,7 @@ function rowPlace(name, value, height) {
 }
 
 /** How intervals are shaded, in the order of drawing: opacity, and the share of the height. */
-const BANDS = { fixation: [0.22, 1], gap: [0.4, 1], saccade: [1, 0.04], blink: [0.55, 1] };
+const BANDS = { fixation: [0.22, 1], pursuit: [0.22, 1], gap: [0.4, 1], saccade: [1, 0.04], blink: [0.55, 1] };
 
 function drawIntervals(context, across, height) {
   const bottom = ROWS.y[1] * height;
@@ -619,6 +622,7 @@ function describe(record) {
   switch (record.type) {
     case "fixation": return `${length}${where}`;
     case "saccade": return `${record.amplitude_deg.toFixed(1)}°, peak ${record.peak_velocity_deg_s.toFixed(0)} °/s`;
+    case "pursuit": return `${length}, ${record.amplitude_deg.toFixed(1)}°${where}`;
     case "blink": return length;
     case "gap": return `${length} without gaze`;
     case "object_enter": return record.object;
