@@ -151,7 +151,14 @@ impl Parts {
             else {
                 continue;
             };
-            eye_net.look(&picture, &landmarks.points_px, &axes, &pose, &camera)?;
+            eye_net.look(
+                &picture,
+                frame.captured_at,
+                &landmarks.points_px,
+                &axes,
+                &pose,
+                &camera,
+            )?;
             let looked = Instant::now();
             let parts = [
                 ms(began, found),
