@@ -111,3 +111,29 @@ fn an_unreadable_picture_has_a_sample_with_an_error_and_the_others_go_on() {
     assert_eq!(records[2]["size_px"], serde_json::json!([64, 48]));
     assert_eq!(records[2]["t_us"], 33_333);
 }
+
+#[test]
+fn an_explanation_is_two_pictures_a_frame_and_its_pixels_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("why");
+    let explain = |out: &std::path::Path| {
+        let out = out.to_str().unwrap();
+        let ran = run_gazed(
+            GAZED,
+            &["explain", "synthetic:5", "--frames", "6", "--out", out],
+        );
+        assert!(ran.status.success(), "{ran:?}");
+        ran.stdout
+    };
+    let said = explain(&out);
+    assert!(said.contains("6 explained"), "{said}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 12);
+    assert_eq!(said, explain(&folder.path().join("again")));
+    // The row of 20 %: relevant blocks move the gaze further than others.
+    let row = said.lines().find(|line| line.contains("20 %")).unwrap();
+    let numbers: Vec<f32> = row
+        .split_whitespace()
+        .filter_map(|word| word.strip_suffix('°')?.parse().ok())
+        .collect();
+    assert!(numbers[0] > numbers[1], "{said}");
+}

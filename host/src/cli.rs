@@ -28,6 +28,7 @@ Examples:
   gazed run --source \"command:rpicam-vid -t 0 --codec mjpeg -o -\"
   gazed watch --json                       what the daemon sees, as JSON Lines
   gazed process talk.mp4 --out talk.jsonl
+  gazed explain frames/ --out why/         which pixels drove the estimates
   gazed calibrate fit --input frames/ --targets targets.csv --screen-mm 531x299 --user anna
 
 Set RUST_LOG=debug for more messages.";
@@ -41,6 +42,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// Runs the same chain over a video or a folder of pictures, every frame
     Process(ProcessArgs),
+    /// Draws the pixels that drove each estimate of gaze
+    Explain(ExplainArgs),
     /// Fits a person's calibration
     Calibrate {
         /// How
@@ -109,6 +112,25 @@ pub struct ProcessArgs {
     /// Settings that other commands have too
     #[command(flatten)]
     pub chain: ChainArgs,
+}
+
+/// `gazed explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A video, a folder of pictures, or a source as in `run`
+    pub input: String,
+    /// The folder for the pictures, two PNGs a frame
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Takes each picture alone: nothing is carried from one to the next
+    #[arg(long)]
+    pub independent: bool,
+    /// Ends after so many frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// Settings that other commands have too
+    #[command(flatten)]
+    pub chain: FitChainArgs,
 }
 
 /// `gazed calibrate …`.

@@ -9,14 +9,14 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use crate::cli::{CalibrateCommand, Cli, Command, FitArgs, ProcessArgs, RunArgs};
+use crate::cli::{CalibrateCommand, Cli, Command, ExplainArgs, FitArgs, ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
-use crate::{calibrate, camera, process, setup, watch};
+use crate::{calibrate, camera, explain, process, setup, watch};
 
 /// How often the main thread looks after the watchdog.
 const TURN: Duration = Duration::from_millis(500);
@@ -33,6 +33,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Run(arguments)) => daemon(arguments, config()?),
         Some(Command::Watch(arguments)) => Ok(watch::watch(&arguments)?),
         Some(Command::Process(arguments)) => process_recording(arguments, config()?),
+        Some(Command::Explain(arguments)) => explain_recording(arguments, config()?),
         Some(Command::Calibrate {
             command: CalibrateCommand::Fit(arguments),
         }) => fit(arguments, config()?),
@@ -111,6 +112,22 @@ fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitC
     )?;
     let n_unreadable = process::process(&config, &recording, &arguments.out)?;
     Ok(after_recording(n_unreadable))
+}
+
+fn explain_recording(arguments: ExplainArgs, mut config: Config) -> Result<ExitCode> {
+    let fps = config.source.frames_per_s;
+    arguments.chain.apply(&mut config);
+    let recording = Recording::new(
+        &arguments.input,
+        fps,
+        arguments.independent,
+        arguments.frames,
+    )?;
+    let summary = explain::explain(&config, &recording, &arguments.out, |line| {
+        println!("{line}");
+    })?;
+    print!("{summary}");
+    Ok(after_recording(summary.n_unreadable))
 }
 
 fn fit(arguments: FitArgs, mut config: Config) -> Result<ExitCode> {

@@ -171,15 +171,28 @@ pub fn each_observation(
     recording: &Recording,
     mut take: impl FnMut(Step) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
+    each_frame(vision, recording, |step, _| take(step))
+}
+
+/// As [`each_observation`]; `take` also gets the stage that made the observation.
+///
+/// # Errors
+/// Those of [`each_observation`].
+pub fn each_frame(
+    vision: &mut Vision,
+    recording: &Recording,
+    mut take: impl FnMut(Step, &Vision) -> Result<(), ProcessError>,
+) -> Result<u64, ProcessError> {
     let settings = SourceSettings {
         fps: f64::from(recording.fps),
         ..SourceSettings::unpaced()
     };
     let mut source = camera::open(&recording.spec, &settings)?;
-    take(Step::Opened {
+    let opened = Step::Opened {
         description: source.description(),
         frame_size_px: source.frame_size().map(|(width, height)| [width, height]),
-    })?;
+    };
+    take(opened, vision)?;
     let n_frames = recording.n_frames.unwrap_or(u64::MAX);
     let progress = progress_bar(source.frame_count().or(recording.n_frames));
     let mut frame = Frame::new();
@@ -199,7 +212,8 @@ pub fn each_observation(
         if recording.is_independent {
             vision.reset();
         }
-        take(Step::Seen(&vision.step(&frame)?))?;
+        let observation = vision.step(&frame)?;
+        take(Step::Seen(&observation), vision)?;
         progress.inc(1);
     }
     progress.finish_and_clear();

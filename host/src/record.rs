@@ -14,6 +14,9 @@
 //! `eyes` and `head` are always there; an eye that is not seen is null; a seen eye always has
 //! `iris_px`, an estimate while it is closed; `gaze` is null only for `eye_closed`.
 //!
+//! `low_confidence` gaze is there and doubtful: the network states a larger uncertainty than the
+//! limit, or the lids are half down, as at the edges of a blink. No event but a blink comes of it.
+//!
 //! # The life of an event
 //!
 //! `fixation`, `saccade`, `pursuit`, `blink` and `gap` come once, when the event is over. Before that, `event_begin`

@@ -22,6 +22,7 @@ pub mod landmarks;
 pub mod letterbox;
 pub mod lids;
 pub mod picture;
+pub mod smoothing;
 #[cfg(test)]
 mod tests;
 
@@ -34,8 +35,9 @@ use crate::inference::{self, Backend, Engine, InferenceError};
 use eyes::EyeNet;
 use face::{FaceFinder, FoundFace};
 pub use landmarks::N_LANDMARKS;
-use landmarks::{FaceAxes, LandmarkNet, Landmarks, Smoothing};
+use landmarks::{FaceAxes, LandmarkNet, Landmarks};
 pub use picture::{CameraMatrix, Picture};
+use smoothing::Smoothing;
 
 /// Numbers in [`FaceObservation::features`].
 pub const N_FEATURES: usize = gaze_models::contract::FEATURES;
@@ -56,7 +58,7 @@ const UNCONFIRMED: Span = Span::from_ms(3000);
 pub struct VisionSettings {
     /// The camera's geometry; none means [`CameraMatrix::guess`] for each size of picture.
     pub camera: Option<CameraMatrix>,
-    /// Whether landmarks are smoothed over time. Pictures that do not follow each other in time
+    /// Whether landmarks and irises are smoothed over time. Pictures that do not follow each other in time
     /// want it off, or a [`Vision::reset`] before each.
     pub is_smoothing: bool,
 }
@@ -76,7 +78,9 @@ pub struct Vision {
     finder: FaceFinder,
     landmark_net: LandmarkNet,
     eye_net: EyeNet,
-    smoothing: Smoothing,
+    smoothing: Smoothing<N_LANDMARKS>,
+    /// Of the right and the left eye.
+    iris_smoothing: [Smoothing<1>; 2],
     track: Option<Track>,
 }
 
@@ -127,6 +131,7 @@ impl Vision {
             landmark_net: LandmarkNet::new(landmarks, thresholds),
             eye_net: EyeNet::new(eyes, thresholds),
             smoothing: Smoothing::default(),
+            iris_smoothing: [Smoothing::default(), Smoothing::default()],
             track: None,
         }
     }
@@ -142,6 +147,7 @@ impl Vision {
     fn lose(&mut self) {
         self.track = None;
         self.smoothing.reset();
+        self.iris_smoothing.iter_mut().for_each(Smoothing::reset);
     }
 
     /// What the eye network was last asked, for explanations.
@@ -286,7 +292,11 @@ impl Vision {
         let seen = self
             .eye_net
             .look(picture, at, &points_px, &axes, &pose, &camera)?;
-        let [right_eye, left_eye] = seen.right_left;
+        let mut eyes = seen.right_left;
+        if self.settings.is_smoothing {
+            self.smooth_irises(at, &mut eyes, raw_axes.scale_px);
+        }
+        let [right_eye, left_eye] = eyes;
         Ok(Some(FaceObservation {
             box_px: bounding_box(&points_px),
             confidence: landmarks.presence,
@@ -298,6 +308,24 @@ impl Vision {
             gaze: seen.gaze,
             features: seen.features,
         }))
+    }
+
+    /// An eye that was not seen starts anew.
+    fn smooth_irises(
+        &mut self,
+        at: Timestamp,
+        right_left: &mut [Option<EyeObservation>; 2],
+        scale_px: f32,
+    ) {
+        for (smoothing, eye) in self.iris_smoothing.iter_mut().zip(right_left) {
+            match eye {
+                Some(eye) => {
+                    let [x, y, _] = &mut eye.iris_px;
+                    [[*x, *y]] = smoothing.step(at, &[[*x, *y]], scale_px);
+                }
+                None => smoothing.reset(),
+            }
+        }
     }
 }
 
