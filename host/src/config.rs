@@ -74,7 +74,7 @@ pub struct VisionConfig {
     /// fx, fy, cx, cy of the pictures; unknown means that the profile's are used, else that the
     /// focal length is the picture's longer side.
     pub camera_matrix_px: Option<[f32; 4]>,
-    /// Gaze whose stated standard deviation is above this is `low_confidence`; unknown means the
+    /// Gaze whose stated sigma is above this is `low_confidence`; unknown means the
     /// model's own limit; 0.1 to 90.
     pub sigma_limit_deg: Option<f32>,
 }

@@ -168,7 +168,7 @@ pub struct Gaze {
     pub yaw_rad: f32,
     /// Positive up.
     pub pitch_rad: f32,
-    /// Standard deviation per axis, as the network states it.
+    /// Angle within which 68 % of the errors lie, as the network states it.
     pub sigma_rad: f32,
     /// Where the line of gaze starts, camera axes.
     pub origin_mm: [f32; 3],

@@ -18,7 +18,7 @@ pub struct TrackingSettings {
     pub screen: ScreenGeometry,
     /// The person's calibration; none gives geometric points of regard.
     pub calibration: Option<Calibration>,
-    /// Gaze whose stated standard deviation per axis is above this is `low_confidence`, rad.
+    /// Gaze whose stated sigma is above this is `low_confidence`, rad.
     pub sigma_limit_rad: f32,
     /// Smoothing of the point of regard; none for none.
     pub filter: Option<OneEuroSettings>,

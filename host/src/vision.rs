@@ -421,7 +421,7 @@ pub struct HeadPose {
 pub struct GazeEstimate {
     /// Direction in camera axes.
     pub angles: GazeAngles,
-    /// Standard deviation per axis that the network states, rad.
+    /// Angle within which 68 % of the errors lie, as the network states it, rad.
     pub sigma_rad: f32,
     /// Where the line of gaze starts: the midpoint between the eyes (or the one eye seen), mm in
     /// camera axes.

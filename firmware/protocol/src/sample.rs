@@ -104,7 +104,7 @@ pub struct GazeSample {
     /// The line from the eyes to the point of regard as (yaw, pitch): calibrated gaze in degrees
     /// of visual angle, on which events are computed. Radians.
     pub line_of_gaze: Option<GazeAngles>,
-    /// The network's own standard deviation per axis; radians.
+    /// Angle within which 68 % of the errors lie, as the network states it; radians.
     pub sigma_rad: Option<f32>,
 }
 

@@ -270,8 +270,13 @@ fn eyes(r: &mut Random, ipd_mm: f32) -> [EyeAppearance; 2] {
     // The middle of the fissure lies slightly nasal of the rotation centre.
     let middle = r.normal(-0.6, 0.7);
     let tilt = r.normal(1.7, 1.3);
-    let corners_up = r.normal(-2.2, 0.7);
-    let upper = r.normal_within(4.3, 0.85, 1.8, 6.4);
+    // Heights against the eyeball. On 2,664 photographed faces with eyes more than 35 px apart
+    // (`python -m gaze_models.anatomy`) the iris stands 1.6 mm above the corners, SD 0.44 mm once
+    // gaze and head are regressed out, and 0.79 and 0.80 mm are the SDs from it to the margins.
+    // These hold the landmarks' own error. The differences of eyes and corners and the squint
+    // below are part of the sums.
+    let corners_up = r.normal(-2.2, 0.42);
+    let upper = r.normal_within(4.3, 0.70, 1.8, 6.4);
     let lower = r.normal_within(5.1, 0.65, 3.4, 6.8);
     // Smiling and bright light narrow both lids.
     let squint = if r.chance(0.25) {
@@ -283,6 +288,7 @@ fn eyes(r: &mut Random, ipd_mm: f32) -> [EyeAppearance; 2] {
     let lower_skew = r.normal_within(1.13, 0.10, 0.9, 1.4);
     let upper_follows = r.normal_within(0.84, 0.07, 0.65, 1.0);
     let lower_follows = r.normal_within(0.42, 0.09, 0.2, 0.65);
+    // Angle kappa is 5.46° ± 1.33° in all (Hashemi et al. 2010, 800 eyes), most of it nasal.
     let kappa = r.normal_within(5.0, 1.3, 1.0, 8.5);
     let kappa_up = r.normal_within(1.5, 0.7, -0.5, 3.5);
     [(), ()].map(|()| EyeAppearance {

@@ -32,17 +32,22 @@ pub struct View {
 /// and within 32° and 28° of the head's own direction. One view in twelve has shut or shutting
 /// lids.
 pub fn random_view(seed: u64) -> View {
-    view(seed, None)
+    view(seed, seed, None)
 }
 
 /// As [`random_view`], but only what lies within `reach` face measures
 /// ([`GroundTruth::face_middle_px`]) of the face's middle, each way, is rendered; the rest is
 /// black. For crops, at a fraction of the time.
 pub fn random_view_within(seed: u64, reach: f32) -> View {
-    view(seed, Some(reach))
+    view(seed, seed, Some(reach))
 }
 
-fn view(seed: u64, reach: Option<f32>) -> View {
+/// As [`random_view_within`], of the person whose seed is `person`; all else is the seed's.
+pub fn random_view_of(person: u64, seed: u64, reach: f32) -> View {
+    view(person, seed, Some(reach))
+}
+
+fn view(person: u64, seed: u64, reach: Option<f32>) -> View {
     let mut r = Random::new(seed, 70);
     let (width_px, height_px) = match r.unit() {
         x if x < 0.66 => (640, 480),
@@ -78,7 +83,7 @@ fn view(seed: u64, reach: Option<f32>) -> View {
         noise_seed: r.seed(),
     };
     let mut scene = Scene::new(
-        Appearance::from_seed(seed),
+        Appearance::from_seed(person),
         Lighting::from_seed(seed, screen_mm),
         Sensor::wild_from_seed(seed),
         camera,
@@ -188,7 +193,7 @@ fn random_target(
 fn random_opening(r: &mut Random) -> (f32, Option<BlinkTruth>) {
     if !r.chance(0.085) {
         // How wide the eyes are held varies from moment to moment.
-        return (r.normal_within(1.0, 0.12, 0.55, 1.15), None);
+        return (r.normal_within(1.0, 0.08, 0.55, 1.15), None);
     }
     let opening = if r.chance(0.6) {
         0.0

@@ -34,9 +34,7 @@ def main() -> None:
     if worst > contract.tolerance:
         raise SystemExit(f"{contract.name}: ONNX Runtime is {worst:.2e} away from PyTorch on the goldens")
     write_manifest_entry(arguments.models, contract, file, model, parameter_count(network))
-    print(
-        f"{file}: {file.stat().st_size} bytes, {parameter_count(network)} parameters, golden error {worst:.1e}"
-    )
+    print(f"{file}: {file.stat().st_size} bytes, {parameter_count(network)} parameters, golden error {worst:.1e}")
 
 
 if __name__ == "__main__":

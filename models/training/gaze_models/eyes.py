@@ -15,7 +15,16 @@ from torch.nn import functional
 
 from gaze_models.common import GOLDEN_CASES, ModelContract, smooth_noise
 from gaze_models.data import tile
-from gaze_models.eyes_augment import Faults, compress, cut_patch, hide_eye, move_truth, turn_angles
+from gaze_models.eyes_augment import (
+    Faults,
+    compress,
+    cut_patch,
+    hide_eye,
+    move_points,
+    move_truth,
+    narrow,
+    turn_angles,
+)
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid
 from gaze_models.render import read_renders
@@ -39,7 +48,9 @@ class EyeSet:
     visible
         (n, 2) float32: 0 where an eye is hidden in the picture.
     lids
-        (n, 2, 16, 2) float32 contours of the eyes in patch units; NaN where lids are not to be drawn down.
+        (n, 2, 16, 2) float32 contours of the eyes in patch units.
+    person
+        (n,) views of one person stand in a row and have the same number; -1 where nobody has several.
     roll
         (n,) float32 radians: clockwise turn of the eye line in `patches` and `eyes`; gaze and head are given in
         the turned frame.
@@ -53,6 +64,7 @@ class EyeSet:
     gaze_weight: np.ndarray
     visible: np.ndarray
     lids: np.ndarray
+    person: np.ndarray
     roll: np.ndarray
 
 
@@ -80,6 +92,7 @@ def read_real(folder: Path, split: str) -> EyeSet:
             (1 / (1 + (spread / np.deg2rad(4)) ** 2)).astype(np.float32),
             np.ones((rows.sum(), 2), np.float32),
             arrays["lids"][rows],
+            np.full(rows.sum(), -1),
             np.zeros(rows.sum(), np.float32),
         )
 
@@ -90,7 +103,6 @@ def read_rendered(folder: Path) -> EyeSet | None:
     if found is None:
         return None
     ones = np.ones(len(found.gaze), np.float32)
-    lids = np.full((len(ones), 2, 16, 2), np.nan, np.float32)
     return EyeSet(
         found.patches,
         found.eyes,
@@ -99,7 +111,8 @@ def read_rendered(folder: Path) -> EyeSet | None:
         found.gaze,
         ones,
         found.visible,
-        lids,
+        found.lids,
+        found.person,
         found.roll,
     )
 
@@ -113,6 +126,36 @@ def balance(gaze: np.ndarray, power: float) -> np.ndarray:
     weights = (density[i, j] + 0.5) ** -power
     weights = np.minimum(weights, 20 * np.median(weights))
     return weights / weights.sum()
+
+
+SIGMA_SHARE = 0.68
+"""Share of the angular errors that lie within the stated sigma."""
+
+
+def robust(miss: torch.Tensor, bend: float = 0.03) -> torch.Tensor:
+    """Return the length of (n, 2) angles, quadratic within `bend` radians, in units of it."""
+    return functional.huber_loss(miss, torch.zeros_like(miss), delta=bend, reduction="none").sum(1) / bend
+
+
+def shape_of(eyes: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
+    """Return what a calibration wants to know of eyes, wherever the patch was cut: (..., 6).
+
+    Iris x, y from the middle of the corners, radius, openness, heights of the upper and the lower lid above that
+    middle; in widths of the patch.
+    """
+    middle = (lids[..., 0, :] + lids[..., 8, :]) / 2
+    square = torch.tensor([1.0, PATCH_H / PATCH_W])
+    iris = (eyes[..., :2] - middle) * square
+    heights = (torch.stack([lids[..., 2:7, 1].mean(-1), lids[..., 10:15, 1].mean(-1)], -1) - middle[..., 1:]) * 0.75
+    return torch.cat([iris, eyes[..., 2:], heights], -1)
+
+
+def other_views(person: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return for each row another view of the same person, or the row itself where there is none."""
+    first = np.searchsorted(person, person[rows], "left")
+    count = np.searchsorted(person, person[rows], "right") - first
+    step = 1 + (rng.random(len(rows)) * np.maximum(count - 1, 1)).astype(int)
+    return first + (rows - first + step) % count
 
 
 class EyeTask:
@@ -150,7 +193,11 @@ class EyeTask:
             rng = np.random.default_rng([self.config["seed"], step])
             parts = []
             for chosen, share, p in zip(sets, shares, odds, strict=True):
-                rows = rng.choice(len(p), max(1, round(size * share)), p=p)
+                if chosen is real:
+                    rows = rng.choice(len(p), max(1, round(size * share)), p=p)
+                else:
+                    rows = rng.choice(len(p), max(1, round(size * share / 2)), p=p)
+                    rows = np.concatenate([rows, other_views(chosen.person, rows, rng)])
                 part = {name: getattr(chosen, name)[rows] for name in EyeSet.__dataclass_fields__}
                 parts.append(part | {"is_real": np.full(len(rows), chosen is real)})
             rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -160,17 +207,23 @@ class EyeTask:
         """Return the loss terms of one batch."""
         w = self.config["loss"]
         b = len(batch["gaze"])
-        flat = batch["patches"].reshape(2 * b, 1, PATCH_H, PATCH_W)
-        gaze, log_sigma, eye, features = network(flat, batch["head"], batch["present"])
+        encoded = network.encode(batch["patches"].reshape(2 * b, 1, PATCH_H, PATCH_W))
+        gaze, log_sigma, eye, features = network.answer(encoded, batch["head"], batch["present"])
         eye = eye.reshape(b, 2, -1)
         truth, visible = batch["eyes"], batch["visible"]
         openness = (truth[..., 3] * visible * batch["present"]).amax(1)
         seen = ((openness - 0.15) / 0.3).clamp(0.02, 1) * batch["weight"]
         miss = gaze - batch["gaze"]
-        robust = functional.huber_loss(gaze, batch["gaze"], delta=0.08, reduction="none").sum(1) / 0.08
-        terms = {"gaze": (robust * seen).mean()}
-        share = 0.5 * (miss.detach() ** 2).sum(1, keepdim=True).clamp_max(0.5)
-        terms["sigma"] = (log_sigma + 0.5 * share * torch.exp(-2 * log_sigma)).mean()
+        terms = {"gaze": (robust(miss) * seen).mean()}
+        # people differ by a constant; two views of one person must not
+        first = torch.nonzero(batch["partner"] >= 0)[:, 0]
+        second = batch["partner"][first]
+        both_seen = seen[first] * seen[second]
+        terms["pair"] = (robust(miss[first] - miss[second]) * both_seen).sum() / b
+        # sigma is the angle within which SIGMA_SHARE of the errors lie: that quantile of ln(angle)
+        angle = torch.hypot(miss[:, 0] * torch.cos(batch["gaze"][:, 1]), miss[:, 1]).detach().clamp_min(1e-4)
+        beyond = torch.log(angle)[:, None] - log_sigma
+        terms["sigma"] = torch.maximum(SIGMA_SHARE * beyond, (SIGMA_SHARE - 1) * beyond).mean()
         error = eye[..., :3] - truth[..., :3]
         error = error * torch.tensor([1.0, PATCH_H / PATCH_W, 1.0])
         iris_seen = visible * ((truth[..., 3] - 0.1) / 0.25).clamp(0.1, 1)
@@ -184,10 +237,13 @@ class EyeTask:
         lids = functional.binary_cross_entropy_with_logits(eye[..., 3], truth[..., 3], reduction="none")
         terms["openness"] = (lids * visible).mean()
         terms["visible"] = functional.binary_cross_entropy_with_logits(eye[..., 4], visible)
-        told = network.auxiliary(features)
-        asked = torch.cat([truth.flatten(1), batch["head"]], 1)
-        mask = torch.cat([(visible * batch["present"])[..., None].expand(b, 2, 4).flatten(1), torch.ones(b, 2)], 1)
-        terms["auxiliary"] = ((told - asked).abs() * mask).mean()
+        contour = network.contour(encoded).reshape(b, 2, 16, 2) + 0.5
+        off = functional.huber_loss(contour, batch["lids"], delta=0.02, reduction="none").sum(-1).mean(-1)
+        terms["contour"] = (off / 0.02 * visible * batch["true_lids"]).mean()
+        asked = torch.cat([shape_of(truth, batch["lids"]).flatten(1), batch["head"]], 1)
+        known = (visible * batch["present"] * batch["true_lids"])[..., None].expand(b, 2, 6).flatten(1)
+        mask = torch.cat([known, torch.ones(b, 2)], 1)
+        terms["auxiliary"] = ((network.auxiliary(features) - asked).abs() * mask).mean()
         terms["total"] = sum(w[name] * value for name, value in terms.items())
         return terms
 
@@ -257,13 +313,14 @@ def augment(
     shift = rng.normal(0, 0.012, (b, 1, 2)) + rng.normal(0, 0.022, (b, 2, 2))
     shift = np.clip(shift, -0.07, 0.07) * PATCH_W
     patches = np.empty((b, 2, PATCH_H, PATCH_W), np.float32)
-    eyes = np.empty((b, 2, 4), np.float32)
+    eyes, lids = np.empty((b, 2, 4), np.float32), np.empty((b, 2, 16, 2), np.float32)
+    true_lids = np.ones((b, 2), np.float32)
     visible, present = np.empty((b, 2), np.float32), np.empty((b, 2), np.float32)
     weight = np.empty(b, np.float32)
     for k in range(b):
         poor = rng.random() < settings["jpeg_share"] and rows["is_real"][k]
         shut = np.zeros(2)
-        if rng.random() < settings["close_share"] and np.isfinite(rows["lids"][k]).all():
+        if rng.random() < settings["close_share"] and rows["is_real"][k]:
             shut[:] = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.0)
             if rng.random() < 0.1:
                 shut[rng.integers(2)] = 0.0
@@ -278,6 +335,10 @@ def augment(
             cut[eye] = cut_patch(wide, *place)
             eyes[k, eye] = move_truth(rows["eyes"][k, eye], *place)
             eyes[k, eye, 3] *= 1 - shut[eye]
+            lids[k, eye] = move_points(rows["lids"][k, eye], *place)
+            true_lids[k, eye] = shut[eye] == 0
+        if rng.random() < settings["narrow_share"]:
+            cut = narrow(cut, rng)
         cut, shown, present[k] = hide_eye(cut, strangers, rng)
         visible[k] = shown * rows["visible"][k]
         # renders come with a camera's faults of their own
@@ -288,13 +349,21 @@ def augment(
         # a lid drawn down over a straight look is not what lids do: iris counts, gaze hardly
         weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
     # what the landmarks say of the head is off by a constant of the person and some noise
-    mix = (rng.random((b, 1)) * settings["true_head_share"]).astype(np.float32)
+    mix = (rng.random((b, 1)) * settings["true_head_share"] * rows["is_real"][:, None]).astype(np.float32)
     told = mix * rows["head"] + (1 - mix) * rows["posed"]
     error = rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
     error *= np.where(rng.random((b, 1)) < 0.1, 3, 1)
+    # the rendered rows stand last: views, then another view of each one's person
+    partner = np.full(b, -1)
+    rendered = np.flatnonzero(~rows["is_real"])
+    firsts, others = np.split(rendered, 2)
+    partner[firsts] = np.where(rows["person"][firsts] == rows["person"][others], others, -1)
     arrays = {
         "patches": patches,
         "eyes": eyes,
+        "lids": lids,
+        "true_lids": true_lids,
+        "partner": partner,
         "gaze": turn_angles(rows["gaze"], angle),
         "head": turn_angles(told, angle) + error.astype(np.float32),
         "present": present,
@@ -377,7 +446,6 @@ def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
     open_eye = (truth[..., 3] > 0.35) & visible
     looks = open_eye.any(1)
     error = angular_error(found["gaze"], chosen.gaze[:n])[looks]
-    miss = (found["gaze"] - chosen.gaze[:n])[looks]
     delta = (found["eyes"][..., :2] - truth[..., :2]) * [1, PATCH_H / PATCH_W]
     # a patch is 0.85 s wide and s is about the eye distance of a frontal face
     iris = 0.85 * np.linalg.norm(delta, axis=-1)[open_eye]
@@ -385,7 +453,7 @@ def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
         "gaze median": float(np.median(error)),
         "yaw r": float(np.corrcoef(found["gaze"][looks, 0], chosen.gaze[:n][looks, 0])[0, 1]),
         "pitch r": float(np.corrcoef(found["gaze"][looks, 1], chosen.gaze[:n][looks, 1])[0, 1]),
-        "within sigma": float((np.abs(miss) < found["sigma"][looks, None]).mean()),
+        "within sigma": float((np.deg2rad(error) < found["sigma"][looks]).mean()),
         "iris share of s": float(np.median(iris)),
         "openness": float(np.abs(found["eyes"][..., 3] - truth[..., 3])[visible].mean()),
     }

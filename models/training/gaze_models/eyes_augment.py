@@ -47,17 +47,32 @@ def cut_patch(wide: np.ndarray, angle: float, scale: float, shift: np.ndarray, m
     )
 
 
+def move_points(points: np.ndarray, angle: float, scale: float, shift: np.ndarray, mirrored: bool) -> np.ndarray:
+    """Move points (..., 2) in patch units the way `cut_patch` moves the picture."""
+    offset = (points.astype(np.float64) - 0.5) * SIZE - shift
+    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    moved = offset @ np.array([[cos, -sin], [sin, cos]])
+    if mirrored:
+        moved[..., 0] = -moved[..., 0]
+    return (0.5 + moved / SIZE).astype(np.float32)
+
+
 def move_truth(eye: np.ndarray, angle: float, scale: float, shift: np.ndarray, mirrored: bool) -> np.ndarray:
     """Move one eye's truth (``EYE_COLUMNS``) the way `cut_patch` moves its picture."""
-    offset = (eye[:2].astype(np.float64) - 0.5) * SIZE - shift
-    cos, sin = np.cos(angle), np.sin(angle)
-    x = (cos * offset[0] + sin * offset[1]) / scale
-    y = (-sin * offset[0] + cos * offset[1]) / scale
     moved = eye.copy()
-    moved[0] = 0.5 + (-x if mirrored else x) / PATCH_W
-    moved[1] = 0.5 + y / PATCH_H
+    moved[:2] = move_points(eye[:2], angle, scale, shift, mirrored)
     moved[2] = eye[2] / scale
     return moved
+
+
+def narrow(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Keep a tight window around the eye of (2, 48, 64) patches and draw its edges out, as from a crop of one eye."""
+    half_width, half_height = int(rng.integers(16, 24)), int(rng.integers(7, 14))
+    x, y = PATCH_W // 2 + int(rng.integers(-2, 3)), PATCH_H // 2 + int(rng.integers(-3, 3))
+    left, top = x - half_width, y - half_height
+    inside = patches[:, top : top + 2 * half_height, left : left + 2 * half_width]
+    below, right = PATCH_H - top - 2 * half_height, PATCH_W - left - 2 * half_width
+    return np.pad(inside, ((0, 0), (top, below), (left, right)), mode="edge")
 
 
 def turn_angles(angles: np.ndarray, roll: np.ndarray) -> np.ndarray:

@@ -17,8 +17,11 @@ CONTRAST_FLOOR = 0.02
 
 EYE_OUTPUTS = ("iris_x", "iris_y", "iris_radius", "openness_logit", "visible_logit", "iris_log_sigma")
 FEATURES = 12
-AUXILIARY = 10
-"""Iris x, y, radius, openness of both eyes and head angles, read off the features while training only."""
+AUXILIARY = 14
+"""Of each eye: iris x, y from the middle of the corners, radius, openness, heights of both lids; and the head
+angles. Read off the features while training only."""
+CONTOUR = 32
+"""x, y of the 16 points around an eye, read off its encoding while training only."""
 
 
 def convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -41,7 +44,7 @@ class EyeNetwork(nn.Module):
         Width of the joining head.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (12, 24, 40, 40, 48), width: int = 64, hidden: int = 64) -> None:
+    def __init__(self, channels: tuple[int, ...] = (16, 28, 48, 48, 64), width: int = 64, hidden: int = 64) -> None:
         super().__init__()
         strides = (2, 2, 2, 1, 2)
         layers = [convolution(a, b, s) for a, b, s in zip((1, *channels[:-1]), channels, strides, strict=True)]
@@ -54,6 +57,7 @@ class EyeNetwork(nn.Module):
         self.side_gaze = nn.Linear(FEATURES // 2, 2)
         self.side_log_sigma = nn.Linear(hidden // 2, 1)
         self.auxiliary = nn.Linear(FEATURES, AUXILIARY)
+        self.contour = nn.Linear(width, CONTOUR)
         self.register_buffer("mirror", torch.tensor([[1.0, 1.0], [-1.0, 1.0]]), persistent=False)
         with torch.no_grad():
             self.eye.bias.copy_(torch.tensor([0.5, 0.5, 0.09, 1.0, 2.0, -3.0]))
@@ -84,7 +88,12 @@ class EyeNetwork(nn.Module):
         self, patches: torch.Tensor, head: torch.Tensor, present: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Map (2b, 1, 48, 64), (b, 2), (b, 2) to gaze, log_sigma, eye (2b, 6), features; b is 1 at export."""
-        encoded = self.encode(patches)
+        return self.answer(self.encode(patches), head, present)
+
+    def answer(
+        self, encoded: torch.Tensor, head: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what `forward` does, of (2b, width) encodings."""
         pairs = encoded.reshape(head.shape[0], 2, encoded.shape[1])
         gaze, log_sigma, features = self.join_eyes(pairs, head, present)
         return gaze, log_sigma, self.eye(encoded), features

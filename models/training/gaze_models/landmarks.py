@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from gaze_models.augment import close_eyes, cover, draw_glasses, webcam
 from gaze_models.common import (
     GOLDEN_CASES,
+    MODELS,
     ModelContract,
     bootstrap_interval,
     interval_text,
@@ -121,10 +122,16 @@ class LandmarkSamples(Dataset):
     """Sample `i` depends on the seed and `i` alone, so a resumed run sees what an unbroken one would."""
 
     def __init__(
-        self, pictures: list[Picture], backgrounds: list[Picture], seed: int, first: int, count: int
+        self,
+        pictures: list[Picture],
+        backgrounds: list[Picture],
+        false_finds: list[tuple[Picture, Crop]],
+        seed: int,
+        first: int,
+        count: int,
     ) -> None:
         self.faces = [(p, f) for p in pictures for f in p.faces]
-        self.backgrounds = backgrounds
+        self.backgrounds, self.false_finds = backgrounds, false_finds
         self.seed, self.first, self.count = seed, first, count
         names = [p.set_name for p, _ in self.faces]
         weights = np.array([SET_WEIGHTS[n] for n in names])
@@ -137,11 +144,13 @@ class LandmarkSamples(Dataset):
         """Return face (1, 96, 96), points (98), openness (2), presence, and weights of the two labels."""
         rng = np.random.default_rng((self.seed, self.first + index))
         kind = rng.random()
-        if kind < 0.12:
+        if kind < 0.18:
             return self._without_face(rng)
         picture, face = self.faces[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.faces) - 1)]
         right = face_crop(face.points)
-        if kind < 0.22:
+        if kind < 0.23:
+            return self._jumbled(picture, right, rng)
+        if kind < 0.31:
             return self._astray(picture, face, right, rng)
         wide = rng.random() < 0.15
         crop = jittered(right, rng, 0.14 if wide else 0.08, 0.3 if wide else 0.15, 0.5 if wide else 0.26)
@@ -185,19 +194,21 @@ class LandmarkSamples(Dataset):
                 crop_overlap(crop, right) < NOT_INSIDE
                 and max((crop_overlap(crop, face_crop(f.points)) for f in picture.faces), default=0.0) < NOT_INSIDE
             ):
-                return self._sample(
-                    webcam(crop.sample(picture.grey), rng), np.full((POINTS, 2), 0.5), np.zeros(2), 0.0, 0.0
-                )
+                return self._nobody(crop.sample(picture.grey), rng)
         return self._without_face(rng)
 
     def _without_face(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        if rng.random() < 0.5 and self.false_finds:
+            picture, found = self.false_finds[rng.integers(len(self.false_finds))]
+            pixels = jittered(found, rng, 0.12, 0.2, 0.3).sample(picture.grey)
+            return self._nobody(pixels[:, ::-1] if rng.random() < 0.5 else pixels, rng)
         if rng.random() < 0.15 or not self.backgrounds:
             plain = (
                 smooth_noise(rng, FACE_CROP, FACE_CROP) * 255
                 if rng.random() < 0.5
                 else np.full((FACE_CROP, FACE_CROP), rng.uniform(0, 255), np.float32)
             )
-            return self._sample(webcam(plain, rng), np.full((POINTS, 2), 0.5), np.zeros(2), 0.0, 0.0)
+            return self._nobody(plain, rng)
         grey = self.backgrounds[rng.integers(len(self.backgrounds))].grey
         rows, columns = grey.shape
         angle = rng.uniform(-0.5, 0.5)
@@ -208,7 +219,23 @@ class LandmarkSamples(Dataset):
             FACE_CROP,
             FACE_CROP,
         )
-        return self._sample(webcam(crop.sample(grey), rng), np.full((POINTS, 2), 0.5), np.zeros(2), 0.0, 0.0)
+        return self._nobody(crop.sample(grey), rng)
+
+    def _jumbled(self, picture: Picture, right: Crop, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return a face crop whose ninths have changed places: skin, hair and eyes, but no face."""
+        pixels = jittered(right, rng, 0.08, 0.15, 0.26).sample(picture.grey)
+        side = FACE_CROP // 3
+        order = rng.permutation(9)
+        while (order == np.arange(9)).sum() > 2:
+            order = rng.permutation(9)
+        tiles = [pixels[side * (k // 3) :][:side, side * (k % 3) :][:, :side] for k in order]
+        return self._nobody(np.vstack([np.hstack(tiles[k : k + 3]) for k in (0, 3, 6)]), rng)
+
+    def _nobody(self, pixels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Return a sample without a face: no presence, no points asked."""
+        return self._sample(
+            webcam(np.ascontiguousarray(pixels, np.float32), rng), np.full((POINTS, 2), 0.5), np.zeros(2), 0.0, 0.0
+        )
 
     @staticmethod
     def _sample(
@@ -221,6 +248,34 @@ class LandmarkSamples(Dataset):
             np.float32([presence]),
             np.float32([weight]),
         )
+
+
+def find_in_vain(backgrounds: list[Picture], finder: Path, least: float = 0.1) -> list[tuple[Picture, Crop]]:
+    """Return where a finder sees faces in pictures that have none, at several zooms, with scores from `least` on.
+
+    These are the crops whose presence the daemon asks about.
+    """
+    from gaze_models.chain import crop_of_five
+    from gaze_models.face import find_faces, letterbox
+
+    if not finder.exists():
+        return []
+    session = onnx_session(finder)
+    rng = np.random.default_rng(3)
+    crops = []
+    for picture in backgrounds:
+        rows, columns = picture.grey.shape
+        for share in (1.0, 0.7, 0.7, 0.45, 0.45):
+            height, width = round(share * rows), round(share * columns)
+            y, x = int(rng.integers(0, rows - height + 1)), int(rng.integers(0, columns - width + 1))
+            image, scale = letterbox(np.ascontiguousarray(picture.grey[y : y + height, x : x + width]))
+            cells = session.run(None, {"image": (image / 255)[None, None].astype(np.float32)})[0][0]
+            for found in find_faces(cells, least)[:3]:
+                five = (found[5:].reshape(5, 2) + 0.5) / scale - 0.5 + [x, y]
+                crop = crop_of_five(five)
+                if 12 < crop.width < 4 * max(rows, columns):
+                    crops.append((picture, crop))
+    return crops
 
 
 POINT_WEIGHTS = np.ones(POINTS, np.float32)
@@ -252,11 +307,14 @@ class LandmarkTask:
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[Any]:
         """Yield training batches."""
         limit = 24 if smoke else None
-        pictures = read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), limit)
+        settings = self.config["train"]
+        pictures = read_faces(self.data, "train", limit)
+        pictures += read_rendered(rendered_folder(self.config), limit or settings["most_renders"])
         backgrounds = read_backgrounds(self.data, "train", limit)
-        size = self.config["train"]["batch"]
+        false_finds = find_in_vain(backgrounds, MODELS / "onnx" / "face.onnx")
+        size = settings["batch"]
         samples = LandmarkSamples(
-            pictures, backgrounds, self.config["seed"], first_step * size, (steps - first_step) * size
+            pictures, backgrounds, false_finds, self.config["seed"], first_step * size, (steps - first_step) * size
         )
         workers = 0 if smoke else self.config["train"]["workers"]
         yield from DataLoader(samples, size, num_workers=workers, drop_last=True)

@@ -19,7 +19,7 @@ import numpy as np
 
 from gaze_models.common import MODELS
 from gaze_models.data import POINTS, eye_crops, tile
-from gaze_models.eyes_patches import WIDE_H, WIDE_SCALE, WIDE_W, eye_truth
+from gaze_models.eyes_patches import WIDE_H, WIDE_SCALE, WIDE_W, eye_lids, eye_truth
 from gaze_models.head_pose import head_angles
 
 SPLITS = ("train", "val", "test")
@@ -37,6 +37,10 @@ class Renders:
         (n,) radians: how far the eye line is turned clockwise in the frame.
     eyes
         (n, 2, 4) truth in patch units of the upright patch.
+    lids
+        (n, 2, 16, 2) contours of the eyes, in the same units.
+    person
+        (n,) seed of the person: views of one person stand in a row.
     head, posed, gaze
         (n, 2) yaw, pitch in the normalised frame, which is turned by the roll: the head's as it is and as the
         points tell, and where the eyes look.
@@ -47,16 +51,19 @@ class Renders:
     patches: np.ndarray
     roll: np.ndarray
     eyes: np.ndarray
+    lids: np.ndarray
+    person: np.ndarray
     head: np.ndarray
     posed: np.ndarray
     gaze: np.ndarray
     visible: np.ndarray
 
 
-def render_split(folder: Path, count: int, seed: int) -> None:
+def render_split(folder: Path, count: int, seed: int, views_each: int) -> None:
     """Let the observer crate write `count` random views to `folder`."""
     command = ["cargo", "run", "--release", "-p", "gaze-observer", "--example", "render", "--"]
     command += ["--out", str(folder.resolve()), "--kind", "views", "--count", str(count), "--seed", str(seed)]
+    command += ["--views-each", str(views_each)]
     subprocess.run(command, cwd=MODELS.parent, check=True)
 
 
@@ -77,7 +84,7 @@ def read_renders(folder: Path) -> Renders | None:
     points = take(*(f"lm{k}_{axis}" for k in range(POINTS) for axis in "xy")).reshape(-1, POINTS, 2)
     widths = take("right_crop_w", "left_crop_w")
     roll, eyes = np.empty(len(table), np.float32), np.empty((len(table), 2, 4), np.float32)
-    posed = np.empty((len(table), 2), np.float32)
+    posed, lids = np.empty((len(table), 2), np.float32), np.empty((len(table), 2, 16, 2), np.float32)
     for k, face in enumerate(points.astype(np.float64)):
         crop = eye_crops(face)[0]
         if abs(crop.width * WIDE_SCALE / widths[k, 0] - 1) > 0.01:
@@ -87,15 +94,17 @@ def read_renders(folder: Path) -> Renders | None:
         cos, sin = np.cos(roll[k]), np.sin(roll[k])
         upright = (face - face[0]) @ np.array([[cos, -sin], [sin, cos]])
         eyes[k] = eye_truth(upright)
-        # back to the upright patch: turn the iris around the patch's middle
-        offset = (eyes[k, :, :2] - 0.5) * [1, 0.75]
-        turned = offset @ np.array([[cos, sin], [-sin, cos]])
-        eyes[k, :, :2] = 0.5 + turned / [1, 0.75]
+        # back to the upright patch: turn iris and lids around the patch's middle
+        turn = np.array([[cos, sin], [-sin, cos]])
+        eyes[k, :, :2] = 0.5 + ((eyes[k, :, :2] - 0.5) * [1, 0.75]) @ turn / [1, 0.75]
+        lids[k] = 0.5 + ((eye_lids(upright) - 0.5) * [1, 0.75]) @ turn / [1, 0.75]
     eyes[..., 3] = take("right_openness", "left_openness")
     return Renders(
         patches,
         roll,
         eyes,
+        lids,
+        header["seed"] + np.arange(len(table)) // header["views_each"],
         take("head_normalised_yaw", "head_normalised_pitch"),
         posed,
         take("gaze_normalised_yaw", "gaze_normalised_pitch"),
@@ -115,7 +124,7 @@ def main() -> None:
     for split in SPLITS:
         folder = Path(config["prepare"]["folder"]) / f"renders-{split}"
         count = 64 if arguments.smoke else config["render"]["count"][split]
-        render_split(folder, count, config["render"]["seed"][split])
+        render_split(folder, count, config["render"]["seed"][split], config["render"]["views_each"][split])
         renders = read_renders(folder)
         page = [draw_sample(renders.patches[k], renders.eyes[k], renders.gaze[k]) for k in range(min(48, count))]
         cv2.imwrite(str(folder / "renders.png"), tile(page, 4))

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from gaze_models.data import Crop, eye_crops, face_axes
-from gaze_models.eyes import angular_error, balance
-from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_truth, turn_angles
+from gaze_models.eyes import SIGMA_SHARE, angular_error, balance, other_views, shape_of
+from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth, widen
@@ -198,11 +198,12 @@ def test_renders_that_lie_turned_in_the_frame_are_read_upright(tmp_path: Path) -
         values |= {f"{name}_yaw": 0.1, f"{name}_pitch": 0.2}
     np.stack([patches] * count).tofile(tmp_path / "eyes.u8")
     np.tile(np.array(list(values.values()), "<f4"), count).tofile(tmp_path / "truth.f32")
-    header = {"count": count, "eyes": [count, 2, 64, 96], "columns": list(values)}
+    header = {"count": count, "seed": 40, "views_each": 2, "eyes": [count, 2, 64, 96], "columns": list(values)}
     (tmp_path / "truth.json").write_text(json.dumps(header))
     renders = read_renders(tmp_path)
     assert renders.roll == pytest.approx([roll, roll], abs=1e-6)
     assert renders.gaze[0] == pytest.approx([0.1, 0.2])
+    assert renders.person.tolist() == [40, 40]
     for eye in range(2):
         place = float(renders.roll[0]), 1.0, np.zeros(2), eye == 1
         upright = cut_patch(renders.patches[0, eye], *place)
@@ -211,3 +212,38 @@ def test_renders_that_lie_turned_in_the_frame_are_read_upright(tmp_path: Path) -
         expected = eye_truth(points)[eye]
         x = 1 - expected[0] if eye else expected[0]
         assert moved[:3] == pytest.approx([x, expected[1], expected[2]], abs=1e-3)
+        lids, expected = move_points(renders.lids[0, eye], *place), eye_lids(points)[eye]
+        if eye:
+            expected = expected * [-1, 1] + [1, 0]
+        assert lids == pytest.approx(expected, abs=1e-3)
+
+
+def test_another_view_is_of_the_same_person_and_another_row() -> None:
+    person = np.array([3, 3, 3, 7, 9, 9])
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        rows = rng.integers(0, 6, 50)
+        others = other_views(person, rows, rng)
+        assert (person[others] == person[rows]).all()
+        assert ((others != rows) | (rows == 3)).all()
+
+
+def test_the_shape_of_an_eye_does_not_tell_where_the_patch_was_cut() -> None:
+    points = face_points((6.0, -3.0))
+    eyes, lids = eye_truth(points), eye_lids(points)
+    place = 0.0, 1.0, np.array([5.0, -3.0]), False
+    moved = np.stack([move_truth(eye, *place) for eye in eyes]), np.stack([move_points(c, *place) for c in lids])
+    still, shifted = (shape_of(torch.from_numpy(e), torch.from_numpy(c)).numpy() for e, c in ((eyes, lids), moved))
+    assert np.abs(moved[0][:, :2] - eyes[:, :2]).max() > 0.05
+    assert shifted == pytest.approx(still, abs=1e-5)
+
+
+def test_sigma_is_the_angle_that_68_percent_of_the_errors_stay_below() -> None:
+    angles = torch.linspace(0.01, 1, 1000)
+    stated = torch.linspace(0.05, 1, 96)
+    losses = []
+    for sigma in stated:
+        beyond = torch.log(angles) - torch.log(sigma)
+        losses.append(torch.maximum(SIGMA_SHARE * beyond, (SIGMA_SHARE - 1) * beyond).mean())
+    best = float(stated[int(torch.stack(losses).argmin())])
+    assert float((angles < best).float().mean()) == pytest.approx(SIGMA_SHARE, abs=0.02)

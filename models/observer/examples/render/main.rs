@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use gaze_observer::{Observer, ObserverSettings, View, random_view, random_view_within};
+use gaze_observer::{Observer, ObserverSettings, View, random_view, random_view_of};
 
 use crops::{EYE_COLUMNS, EYE_ROWS, FACE_SIZE};
 
@@ -44,6 +44,9 @@ struct Arguments {
     /// First seed; views use this and the following ones.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Views of each person in a row, as `views` writes them; the person's seed is the first one's.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    views_each: u64,
     /// What to write.
     #[arg(long, value_enum, default_value = "views")]
     kind: Kind,
@@ -123,7 +126,8 @@ fn write_views(arguments: &Arguments, threads: usize) -> Result<()> {
         arguments,
         threads,
         |seed| {
-            let view = random_view_within(seed, crops::REACH);
+            let person = seed - (seed - arguments.seed) % arguments.views_each;
+            let view = random_view_of(person, seed, crops::REACH);
             let (face_crop, eye_crops) = crops::crops(&view.truth);
             let mut face = vec![0; FACE_SIZE * FACE_SIZE];
             crops::cut(&view, face_crop, FACE_SIZE, FACE_SIZE, &mut face);
@@ -153,10 +157,11 @@ fn write_views(arguments: &Arguments, threads: usize) -> Result<()> {
     table.flush()?;
     let names: Vec<String> = columns.iter().map(|name| format!("\"{name}\"")).collect();
     let header = format!(
-        "{{\"count\":{},\"seed\":{},\"faces\":[{},{FACE_SIZE},{FACE_SIZE}],\
+        "{{\"count\":{},\"seed\":{},\"views_each\":{},\"faces\":[{},{FACE_SIZE},{FACE_SIZE}],\
          \"eyes\":[{},2,{EYE_ROWS},{EYE_COLUMNS}],\"columns\":[{}]}}\n",
         arguments.count,
         arguments.seed,
+        arguments.views_each,
         arguments.count,
         arguments.count,
         names.join(",")
