@@ -26,6 +26,8 @@ def main() -> None:
     network = task.network()
     network.load_state_dict(load_checkpoint(arguments.out / "checkpoint.pt")["average"])
     network.eval()
+    if hasattr(task, "settle"):
+        task.settle(network)
     contract = task.contract
     file = arguments.models / "onnx" / f"{contract.name}.onnx"
     model = export_onnx(network, contract, file)

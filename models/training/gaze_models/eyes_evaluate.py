@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ CALIBRATION_POINTS = 5
 
 EYE_OF_PATCH = 0.47
 """Corner distance of a frontal eye as a share of the patch width (training faces, median)."""
+
+
+SPOILT = ("dark", "glare", "blur", "noise", "JPEG 20")
+"""Columns of the robustness table; see `corruptions`."""
 
 
 class EyeNet:
@@ -254,35 +259,130 @@ def measure_g01(net: EyeNet, folder: Path, models: Path) -> dict[str, Any]:
     return results
 
 
+STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+"""Ridge strengths that `nine_targets` chooses from."""
+
+
+def nine_targets(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrate on the nine targets nearest to a 3x3 grid at 10, 50, 90 % of the targets' range, test on the others.
+
+    A ridge affine map; its strength is chosen by leaving calibration targets out.
+
+    Parameters
+    ----------
+    inputs
+        (n, k) what the method measures.
+    targets
+        (n, 2) in any unit.
+
+    Returns
+    -------
+    tuple
+        Errors and the errors of the constant guess, of the tested frames, in the targets' unit.
+    """
+    unique, member = np.unique(targets, axis=0, return_inverse=True)
+    low, high = unique.min(0), unique.max(0)
+    grid = np.array([low + (high - low) * [x, y] for y in (0.1, 0.5, 0.9) for x in (0.1, 0.5, 0.9)])
+    nine = sorted({int(np.argmin(np.linalg.norm(unique - g, axis=1))) for g in grid})
+    shown = np.isin(member, nine)
+
+    def errors(fitted: np.ndarray, tested: np.ndarray, strength: float) -> np.ndarray:
+        a = fit_ridge_affine(inputs[fitted], targets[fitted], strength)
+        found = np.hstack([inputs[tested], np.ones((tested.sum(), 1))]) @ a
+        return np.linalg.norm(found - targets[tested], axis=1)
+
+    left_out = [
+        np.mean([errors(shown & (member != t), member == t, strength).mean() for t in nine]) for strength in STRENGTHS
+    ]
+    best = STRENGTHS[int(np.argmin(left_out))]
+    guess = np.linalg.norm(targets[shown].mean(0) - targets[~shown], axis=1)
+    return errors(shown, ~shown, best), guess
+
+
+def raw_pixels(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:
+    """Return a shrunk crop as one row, brought to zero mean and unit contrast: the method to beat."""
+    small = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA).astype(float).ravel()
+    return (small - small.mean()) / (small.std() + 1e-6)
+
+
+def calibrate_nine(inputs: dict[str, np.ndarray], targets: np.ndarray, person: np.ndarray) -> dict[str, Any]:
+    """Run `nine_targets` for each person and method; the mean error with an interval by target or person."""
+    results: dict[str, Any] = {}
+    for name, values in inputs.items():
+        errors, guesses, groups = [], [], []
+        for who in np.unique(person):
+            rows = person == who
+            e, g = nine_targets(values[rows], targets[rows])
+            errors.append(e)
+            guesses.append(g)
+            groups += [str(who)] * len(e)
+        error, guess = np.concatenate(errors), np.concatenate(guesses)
+        several = len(set(groups)) > 1
+        interval = bootstrap_interval(error, groups if several else [str(k // 25) for k in range(len(error))])
+        results[name] = {
+            "n": len(error),
+            "error_px": float(error.mean()),
+            "interval": interval,
+            "constant_px": float(guess.mean()),
+            "ratio": float(error.mean() / guess.mean()),
+        }
+    for name in inputs:
+        results[name]["of_raw_pixels"] = results[name]["error_px"] / results["raw pixels"]["error_px"]
+    return results
+
+
 def measure_single_eyes(net: EyeNet, folder: Path, mirrored: bool) -> dict[str, Any]:
     """Nine targets calibrate, the others test, on crops of one eye (g03, g04; eye about 85 of 100 px wide)."""
     with (folder / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
-    gaze, features, targets = [], [], []
+    columns: dict[str, list[np.ndarray]] = {"gaze": [], "features": [], "all outputs": [], "raw pixels": []}
     for row in rows:
-        patch = single_eye(cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE), 0.85, mirrored)
+        grey = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
+        patch = single_eye(grey, 0.85, mirrored)
         found = net(np.stack([patch, patch])[:, None], np.zeros(2), (1.0, 0.0))
-        gaze.append(found["gaze"])
-        features.append(found["features"])
-        targets.append([float(row["x_px"]), float(row["y_px"])])
-    where = np.array(targets)
-    results: dict[str, Any] = {}
-    for name, inputs, strength in (("gaze", np.array(gaze), 1e-3), ("features", np.array(features), 1e-2)):
-        unique, member = np.unique(where, axis=0, return_inverse=True)
-        low, high = unique.min(0), unique.max(0)
-        grid = np.array([low + (high - low) * [x, y] for y in (0.1, 0.5, 0.9) for x in (0.1, 0.5, 0.9)])
-        nine = {int(np.argmin(np.linalg.norm(unique - g, axis=1))) for g in grid}
-        train = np.isin(member, list(nine))
-        a = fit_ridge_affine(inputs[train], where[train], strength)
-        error = np.linalg.norm(np.hstack([inputs, np.ones((len(inputs), 1))]) @ a - where, axis=1)[~train]
-        guess = np.linalg.norm(where[train].mean(0) - where, axis=1)[~train]
-        results[name] = {
-            "n": len(error),
-            "error_px": float(error.mean()),
-            "constant_px": float(guess.mean()),
-            "ratio": float(error.mean() / guess.mean()),
-        }
-    return results
+        columns["gaze"].append(found["gaze"])
+        columns["features"].append(found["features"])
+        columns["all outputs"].append(np.concatenate([found["features"], found["eye"][0]]))
+        columns["raw pixels"].append(raw_pixels(grey, 25, 12))
+    targets = np.array([[float(row["x_px"]), float(row["y_px"])] for row in rows])
+    inputs = {name: np.array(values) for name, values in columns.items()}
+    return calibrate_nine(inputs, targets, np.zeros(len(rows), int))
+
+
+STRIP_EYES = ((0.23, 0.48), (0.77, 0.48))
+"""Where the eyes are in a strip of g08, shares of its width and height (median, by eye) ..."""
+STRIP_STRETCH = 1.5
+"""... and how much taller than wide everything in it is."""
+
+
+def measure_strips(net: EyeNet, folder: Path) -> dict[str, Any]:
+    """Nine targets calibrate, the others test, for each person of g08 who has 40 strips or more."""
+    with (folder / "labels.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    who = np.array([row["subject_guess"] for row in rows])
+    names, counts = np.unique(who, return_counts=True)
+    keep = np.flatnonzero(np.isin(who, names[counts >= 40]))
+    columns: dict[str, list[np.ndarray]] = {"gaze": [], "features": [], "all outputs": [], "raw pixels": []}
+    for k in keep:
+        strip = cv2.imread(str(folder / rows[k]["file"]), cv2.IMREAD_GRAYSCALE)
+        height, width = strip.shape
+        level = cv2.resize(strip, (4 * width, round(4 * height / STRIP_STRETCH)), interpolation=cv2.INTER_CUBIC)
+        border = level.shape[0]
+        level = cv2.copyMakeBorder(level, border, border, border, border, cv2.BORDER_REPLICATE)
+        scale = 4 * width * (STRIP_EYES[1][0] - STRIP_EYES[0][0])
+        patches = []
+        for x, y in STRIP_EYES:
+            centre = np.array([border + x * 4 * width, border + y * 4 * height / STRIP_STRETCH])
+            patches.append(Crop(centre, np.array([1.0, 0.0]), 0.85 * scale, PATCH_W, PATCH_H).sample(level) / 255)
+        patches[1] = patches[1][:, ::-1]
+        found = net(np.stack(patches)[:, None], np.zeros(2))
+        columns["gaze"].append(found["gaze"])
+        columns["features"].append(found["features"])
+        columns["all outputs"].append(np.concatenate([found["features"], found["eye"].ravel()]))
+        columns["raw pixels"].append(raw_pixels(strip, 25, 12))
+    targets = np.array([[float(rows[k]["x_norm"]), float(rows[k]["y_norm"])] for k in keep])
+    inputs = {name: np.array(values) for name, values in columns.items()}
+    return calibrate_nine(inputs, targets, who[keep])
 
 
 def single_eye(grey: np.ndarray, eye_share: float, mirrored: bool) -> np.ndarray:
@@ -316,11 +416,69 @@ def measure_closed(net: EyeNet, folder: Path) -> dict[str, Any]:
     }
 
 
+def corruptions(rng: np.random.Generator) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Return what the robustness row does to (2, 48, 64) patches, 0..1, whose pixels are about a webcam's."""
+
+    def noisy(x: np.ndarray, levels: float) -> np.ndarray:
+        return x + rng.normal(0, levels / 255, x.shape)
+
+    def glare(x: np.ndarray) -> np.ndarray:
+        rows, columns = np.mgrid[-1 : 1 : PATCH_H * 1j, -1 : 1 : PATCH_W * 1j]
+        cx, cy = rng.uniform(-0.5, 0.5, (2, 2, 1, 1))
+        return x + 0.7 * np.exp(-(((columns - cx) / 0.35) ** 2)) * np.exp(-(((rows - cy) / 0.35) ** 2))
+
+    def jpeg(x: np.ndarray) -> np.ndarray:
+        shown = [cv2.imencode(".jpg", np.round(p * 255), [cv2.IMWRITE_JPEG_QUALITY, 20])[1] for p in x]
+        return np.stack([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in shown]) / 255
+
+    return {
+        "dark": lambda x: noisy(0.15 * x, 2),
+        "glare": glare,
+        "blur": lambda x: np.stack([cv2.GaussianBlur(p, (0, 0), 1.5) for p in x]),
+        "noise": lambda x: noisy(x, 12),
+        "JPEG 20": jpeg,
+    }
+
+
+def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad: float) -> dict[str, Any]:
+    """Return the median gaze error of spoilt patches, of answers that are not said with low confidence.
+
+    Parameters
+    ----------
+    chosen
+        Held-out faces; the open and visible ones count.
+    people
+        Who is in each.
+    limit_rad
+        Sigma above which an answer is of low confidence.
+    """
+    from gaze_models.eyes import angular_error, plain_batch
+
+    seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
+    who = [people[k] for k in np.flatnonzero(seen)]
+    patches, posed, truth = plain_batch(chosen)["patches"].numpy()[seen], chosen.posed[seen], chosen.gaze[seen]
+    kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {"clean": lambda x: x}
+    results: dict[str, Any] = {}
+    for name, spoil in (kinds | corruptions(np.random.default_rng(4))).items():
+        spoilt = [np.round(np.clip(spoil(p), 0, 1) * 255) / 255 for p in patches]
+        found = [net(p[:, None], head) for p, head in zip(spoilt, posed, strict=True)]
+        error = angular_error(np.stack([f["gaze"] for f in found]), truth)
+        sure = np.array([f["sigma"] for f in found]) <= limit_rad
+        results[name] = {
+            "n": len(error),
+            "low_confidence": float(1 - sure.mean()),
+            "median_deg": bootstrap_interval(error[sure], [w for w, s in zip(who, sure, strict=True) if s], "median"),
+        }
+    for row in results.values():
+        row["of_clean"] = row["median_deg"][0] / results["clean"]["median_deg"][0]
+    return results
+
+
 def measure_gaze_sets(net: EyeNet, data: Path, models: Path) -> dict[str, Any]:
     """Measure the sets of ``gaze/``, as far as they are there; they are for comparison only."""
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("g01", "g03", "g04", "cew"):
+        for name in ("g01", "g03", "g04", "g08", "cew"):
             tar = data / "gaze" / f"{name}.tar"
             if tar.exists():
                 with tarfile.open(tar) as archive:
@@ -333,6 +491,8 @@ def measure_gaze_sets(net: EyeNet, data: Path, models: Path) -> dict[str, Any]:
                 for mirrored in (False, True):
                     key = f"{name}{' mirrored' if mirrored else ''}"
                     results[key] = measure_single_eyes(net, place / name, mirrored)
+        if (place / "g08").is_dir():
+            results["g08"] = measure_strips(net, place / "g08")
         if (place / "cew").is_dir():
             results["cew"] = measure_closed(net, place / "cew")
     return results
@@ -365,6 +525,8 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         part = EyeSet(*(getattr(test, f)[keep] for f in EyeSet.__dataclass_fields__))
         results[f"real {name}"] = measure_set(run_set(net, part), part, list(people[keep]))
         if name == "all":
+            limit = task.contract.thresholds["low_confidence_sigma_rad"]
+            results["robustness, real"] = measure_robustness(net, part, list(people[keep]), limit)
             for side, present in (("right", (1.0, 0.0)), ("left", (0.0, 1.0))):
                 one = measure_set(run_set(net, part, present), part, list(people[keep]))
                 results[f"real, {side} eye alone"] = {"gaze_median_deg": one["gaze_median_deg"]}
@@ -373,6 +535,7 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         keep = np.arange(len(rendered.gaze))[: 16 if smoke else None]
         part = EyeSet(*(getattr(rendered, f)[keep] for f in EyeSet.__dataclass_fields__))
         results["renders"] = measure_set(run_set(net, part), part, [str(k) for k in keep])
+        results["robustness, renders"] = measure_robustness(net, part, [str(k) for k in keep], limit)
     if not smoke and task.data is not None:
         results |= measure_gaze_sets(net, task.data, onnx_file.parents[1])
     out.mkdir(parents=True, exist_ok=True)
@@ -402,17 +565,28 @@ def card_tables(figures: dict[str, Any]) -> str:
     for side in ("right", "left"):
         one = figures[f"real, {side} eye alone"]["gaze_median_deg"]
         lines.append(f"| real, {side} eye alone | | {interval_text(one, 1, 1)} | | | | | |")
-    calibrated = [(name, figures[name]) for name in ("g01", "g03", "g04") if name in figures]
+    calibrated = [(name, figures[name]) for name in ("g01", "g03", "g04", "g08") if name in figures]
     if calibrated:
         lines += [
             "",
-            "| calibrated on nine points | n | constant guess, px | gaze, px (ratio) | features, px (ratio) |",
-            "|---|---|---|---|---|",
+            "| calibrated on nine points | n | constant guess | gaze (of constant) | features (of constant) "
+            "| features and irises | raw-pixel ridge |",
+            "|---|---|---|---|---|---|---|",
         ]
     for name, row in calibrated:
-        cells = [f"{row[k]['error_px']:.0f} ({row[k]['ratio']:.2f})" for k in ("gaze", "features")]
+        digits = 3 if name == "g08" else 0
+        cells = [f"{row[k]['error_px']:.{digits}f} ({row[k]['ratio']:.2f})" for k in ("gaze", "features")]
+        for k in ("all outputs", "raw pixels"):
+            cells.append(f"{row[k]['error_px']:.{digits}f}" if k in row else "-")
         n, guess = row["gaze"]["n"], row["gaze"]["constant_px"]
-        lines.append(f"| {name} | {n} | {guess:.0f} | {cells[0]} | {cells[1]} |")
+        lines.append(f"| {name} | {n} | {guess:.{digits}f} | {' | '.join(cells)} |")
+    lines += ["", "| spoilt patches, error of clean ones (low confidence) | " + " | ".join(SPOILT) + " |"]
+    lines.append("|---" * (1 + len(SPOILT)) + "|")
+    for name in ("real", "renders"):
+        if f"robustness, {name}" in figures:
+            row = figures[f"robustness, {name}"]
+            cells = [f"{row[k]['of_clean']:.2f} ({100 * row[k]['low_confidence']:.0f} %)" for k in SPOILT]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     if "cew" in figures:
         closed = figures["cew"]
         lines += [

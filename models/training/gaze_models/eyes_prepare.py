@@ -29,7 +29,7 @@ from gaze_models.data import (
 )
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, WIDE_H, WIDE_SCALE, WIDE_W, cut_wide, eye_lids, eye_truth
 from gaze_models.head_pose import head_angles
-from gaze_models.teacher import Teacher
+from gaze_models.teacher import Teacher, TeacherLabel
 
 EYE_SETS = ("lfw", "ytfaces", "helen", "caltech")
 """Sets whose eyes are large enough; the 80 x 80 pictures of net7876 are not."""
@@ -43,7 +43,11 @@ def usable(face: Face, picture: Picture, smallest_s: float) -> bool:
     return bool(s >= smallest_s and (eyes > 0).all() and (eyes < [w - 1, h - 1]).all())
 
 
-def prepare(pictures: list[Picture], teacher: Teacher, views: int, smallest_s: float) -> dict[str, np.ndarray]:
+NO_TEACHER = 1e3
+"""Spread (rad) of the gaze of faces that no teacher has seen: it makes them worth nothing as labels of gaze."""
+
+
+def prepare(pictures: list[Picture], teacher: Teacher | None, views: int, smallest_s: float) -> dict[str, np.ndarray]:
     """Return the arrays of ``real.npz``, one row a face.
 
     ``patches`` (n, 2, 64, 96) u8, ``eyes`` (n, 2, 4) truth,
@@ -58,13 +62,17 @@ def prepare(pictures: list[Picture], teacher: Teacher, views: int, smallest_s: f
         for face in picture.faces:
             if not usable(face, picture, smallest_s):
                 continue
-            label = teacher.label(picture.grey, face, views, seed=index)
+            posed = head_angles(face.points)
+            if teacher is None:
+                label = TeacherLabel(posed, posed, NO_TEACHER)
+            else:
+                label = teacher.label(picture.grey, face, views, seed=index)
             row = {
                 "patches": cut_wide(picture.grey, face.points),
                 "eyes": eye_truth(face.points),
                 "lids": eye_lids(face.points),
                 "head": label.head,
-                "posed": head_angles(face.points),
+                "posed": posed,
                 "gaze": label.gaze,
                 "spread": label.spread,
                 "s": face_axes(face.points)[3],
@@ -135,7 +143,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teachers", type=Path, required=True, help="folder with the OpenVINO networks")
+    parser.add_argument(
+        "--teachers", type=Path, help="folder with the OpenVINO networks; without it real faces teach no gaze"
+    )
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     settings = tomllib.loads(arguments.config.read_text())["prepare"]
@@ -144,9 +154,8 @@ def main() -> None:
     limit = 12 if arguments.smoke else None
     folder = faces_folder(arguments.data)
     pictures = [p for name in EYE_SETS for p in read_face_set(folder / f"{name}.tar", limit) if p.faces]
-    arrays = prepare(
-        pictures, Teacher(arguments.teachers), 1 if arguments.smoke else settings["views"], settings["smallest_s_px"]
-    )
+    teacher = None if arguments.teachers is None else Teacher(arguments.teachers)
+    arrays = prepare(pictures, teacher, 1 if arguments.smoke else settings["views"], settings["smallest_s_px"])
     np.savez(out / "real.npz", **arrays)
     train = [p for p in pictures if split_of_picture(p) == "train"]
     strangers = cut_strangers(train, read_backgrounds(arguments.data, "train", limit), settings["strangers"], 0)

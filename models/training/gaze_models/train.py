@@ -75,7 +75,7 @@ def main() -> None:
         optimiser.step()
         average.step(network, step)
         for name, value in terms.items():
-            running[name] = 0.98 * running.get(name, float(value)) + 0.02 * float(value)
+            running[name] = 0.98 * running.get(name, value.item()) + 0.02 * value.item()
         progress.update()
         if step % 50 == 0:
             progress.set_postfix({k: f"{v:.4g}" for k, v in running.items()}, refresh=False)
