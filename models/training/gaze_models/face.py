@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from gaze_models.augment import cover, draw_glasses, webcam
 from gaze_models.common import (
     GOLDEN_CASES,
+    MODELS,
     ModelContract,
     bootstrap_interval,
     interval_text,
@@ -26,6 +27,7 @@ from gaze_models.common import (
     smooth_noise,
 )
 from gaze_models.data import (
+    Crop,
     Face,
     Picture,
     flip_points,
@@ -35,7 +37,7 @@ from gaze_models.data import (
     rendered_folder,
     tile,
 )
-from gaze_models.landmarks import draw_cartoon
+from gaze_models.landmarks import draw_cartoon, find_in_vain
 from gaze_models.layers import conv, separable
 
 ROWS, COLUMNS = 144, 192
@@ -167,6 +169,20 @@ class Scene:
             filled = np.full((size[1], size[0]), rng.uniform(0, 255), np.float32)
         else:
             filled = smooth_noise(rng, size[1], size[0]) * float(rng.uniform(60, 255))
+        self.canvas[: self.rows, : self.columns] = filled
+
+    def paint_around(self, grey: np.ndarray, crop: Crop) -> None:
+        """Fill the frame with what lies around a false find: the same place, another cut of the picture."""
+        rng = self.rng
+        rows, columns = grey.shape
+        width = min(columns, rows * self.columns / self.rows, crop.width * float(rng.uniform(0.9, 4.0)))
+        size = np.array([width, width * self.rows / self.columns])
+        middle = crop.centre + rng.uniform(-0.25, 0.25, 2) * size
+        x, y = np.clip(middle - size / 2, 0, np.array([columns, rows]) - size)
+        part = grey[int(y) : int(y + size[1]) + 1, int(x) : int(x + size[0]) + 1]
+        part = np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
+        method = cv2.INTER_AREA if part.shape[1] > self.columns else cv2.INTER_LINEAR
+        filled = cv2.resize(part, (self.columns, self.rows), interpolation=method)
         self.canvas[: self.rows, : self.columns] = filled
 
     def place(
@@ -309,9 +325,15 @@ class SceneSamples(Dataset):
     """Composed scenes; sample `i` depends on the seed and `i` alone."""
 
     def __init__(
-        self, pictures: list[Picture], backgrounds: list[Picture], seed: int, first: int, count: int
+        self,
+        pictures: list[Picture],
+        backgrounds: list[Picture],
+        seed: int,
+        first: int,
+        count: int,
+        false_finds: list[tuple[Picture, Crop]] | None = None,
     ) -> None:
-        self.pictures, self.backgrounds = pictures, backgrounds
+        self.pictures, self.backgrounds, self.false_finds = pictures, backgrounds, false_finds or []
         self.seed, self.first, self.count = seed, first, count
         weights = np.array([{"helen": 3.0, "net7876": 0.4, "renders": 0.3}.get(p.set_name, 1.0) for p in pictures])
         self.cumulative = np.cumsum(weights / weights.sum())
@@ -329,14 +351,18 @@ class SceneSamples(Dataset):
         """Return a scene with no face, one, or up to three."""
         scene = Scene(rng, self.backgrounds)
         kind = rng.random()
-        if kind < 0.25:
-            if rng.random() < 0.2:
+        if kind < 0.3:
+            how = rng.random()
+            if how < 0.15:
                 self._paint_body(scene)
+            elif how < 0.6 and self.false_finds:
+                picture, crop = self.false_finds[rng.integers(len(self.false_finds))]
+                scene.paint_around(picture.grey, crop)
             else:
                 scene.paint_background(float(rng.random()) ** 1.5)
             return scene
         scene.paint_background(float(rng.random()))
-        if kind < 0.4:
+        if kind < 0.45:
             picture = self._pick(rng)
             rows, columns = picture.grey.shape
             scale = min(COLUMNS / columns, ROWS / rows)
@@ -438,12 +464,15 @@ class FaceTask:
         """Yield training batches."""
         limit = 24 if smoke else None
         size = self.config["train"]["batch"]
+        most = limit or self.config["train"]["most_renders"]
+        backgrounds = read_backgrounds(self.data, "train", limit)
         samples = SceneSamples(
-            read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), limit),
-            read_backgrounds(self.data, "train", limit),
+            read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), most),
+            backgrounds,
             self.config["seed"],
             first_step * size,
             (steps - first_step) * size,
+            find_in_vain(backgrounds, MODELS / "onnx" / "face.onnx"),
         )
         workers = 0 if smoke else self.config["train"]["workers"]
         yield from DataLoader(samples, size, num_workers=workers, drop_last=True)

@@ -146,6 +146,21 @@ pub fn training() -> Result<()> {
     ))
 }
 
+/// The training pipeline's tests, and each of its stages once.
+pub fn smoke() -> Result<()> {
+    let training = root().join("models/training");
+    let package = format!("{}[dev]", training.display());
+    let python = python("training", &[&package])?;
+    let out = scratch("smoke")?;
+    let tests = ["-m", "pytest", "--quiet"];
+    run(command(&python.to_string_lossy(), &tests).current_dir(&training))?;
+    run(command(
+        &python.to_string_lossy(),
+        &["-m", "gaze_models.smoke", "--out", &out.to_string_lossy()],
+    )
+    .current_dir(&training))
+}
+
 /// Licences, banned crates and sources; advisories need a network that a build has not.
 pub fn deny() -> Result<()> {
     if !is_installed("cargo-deny") {

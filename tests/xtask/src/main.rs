@@ -16,7 +16,7 @@ struct Cli {
     step: Step,
 }
 
-/// One step; `ci` runs them all, save the benches.
+/// One step; `ci` runs them all, save the benches and `smoke`.
 #[derive(Subcommand)]
 enum Step {
     /// Every check below, in order, stopping at the first that fails
@@ -41,6 +41,9 @@ enum Step {
     Deny,
     /// Lint of the training pipeline
     Training,
+    /// Tests of the training pipeline and a run of all its stages on drawn people; not part of `ci`,
+    /// for PyTorch is 5 GB
+    Smoke,
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
         /// Half an hour of media time for the memory-growth run instead of one minute
@@ -73,6 +76,7 @@ fn main() -> Result<()> {
         Step::Dependencies => checks::dependencies(),
         Step::Deny => checks::deny(),
         Step::Training => checks::training(),
+        Step::Smoke => checks::smoke(),
         Step::Bench { long } => bench::run_all(long),
     }
 }
