@@ -200,11 +200,11 @@ def held_out(folder: Path, split: str, most: int) -> dict[str, EyeSet]:
 
 def errors(run: Any, chosen: EyeSet) -> np.ndarray:  # noqa: ANN401
     """Return the angle between the mean of both eyes' answers and the truth, degrees, per face."""
-    answers = []
-    for right, left in plain_batch(chosen)["patches"].numpy():
+    answers, batch = [], plain_batch(chosen)
+    for right, left in batch["patches"].numpy():
         # the left eye is mirrored
         answers.append((run(enlarge(right)) + run(enlarge(left)) * [-1, 1]) / 2)
-    return angular_error(np.array(answers), chosen.gaze)
+    return angular_error(np.array(answers), batch["gaze"].numpy())
 
 
 def task(config: dict[str, Any], data: Path | None) -> DftTask:

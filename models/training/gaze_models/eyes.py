@@ -27,6 +27,7 @@ from gaze_models.eyes_augment import (
 )
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid
+from gaze_models.eyes_seen import read_seen
 from gaze_models.render import read_renders
 
 
@@ -54,6 +55,8 @@ class EyeSet:
     roll
         (n,) float32 radians: clockwise turn of the eye line in `patches` and `eyes`; gaze and head are given in
         the turned frame.
+    seen_shift, seen_scale, seen_turn, seen_head
+        The landmark network's patches and head: see `gaze_models.eyes_seen.Seen`.
     """
 
     patches: np.ndarray
@@ -66,6 +69,10 @@ class EyeSet:
     lids: np.ndarray
     person: np.ndarray
     roll: np.ndarray
+    seen_shift: np.ndarray
+    seen_scale: np.ndarray
+    seen_turn: np.ndarray
+    seen_head: np.ndarray
 
 
 def true_openness(measured: np.ndarray) -> np.ndarray:
@@ -83,6 +90,7 @@ def read_real(folder: Path, split: str) -> EyeSet:
         spread = arrays["spread"][rows]
         eyes = arrays["eyes"][rows]
         eyes[..., 3] = true_openness(eyes[..., 3])
+        seen = read_seen(folder / "real-seen.npz", arrays["posed"])
         return EyeSet(
             arrays["patches"][rows],
             eyes,
@@ -94,6 +102,10 @@ def read_real(folder: Path, split: str) -> EyeSet:
             arrays["lids"][rows],
             np.full(rows.sum(), -1),
             np.zeros(rows.sum(), np.float32),
+            seen.shift[rows],
+            seen.scale[rows],
+            seen.turn[rows],
+            seen.head[rows],
         )
 
 
@@ -103,6 +115,7 @@ def read_rendered(folder: Path) -> EyeSet | None:
     if found is None:
         return None
     ones = np.ones(len(found.gaze), np.float32)
+    seen = read_seen(folder / "seen.npz", found.posed)
     return EyeSet(
         found.patches,
         found.eyes,
@@ -114,6 +127,10 @@ def read_rendered(folder: Path) -> EyeSet | None:
         found.lids,
         found.person,
         found.roll,
+        seen.shift,
+        seen.scale,
+        seen.turn,
+        seen.head,
     )
 
 
@@ -276,7 +293,7 @@ class EyeTask:
             return
         found = predict(network, chosen)
         looks = ((found["truth"][..., 3] > 0.35) & (chosen.visible > 0.5)).any(1)
-        beyond = np.log(np.deg2rad(angular_error(found["gaze"], chosen.gaze)) / found["sigma"])[looks]
+        beyond = np.log(np.deg2rad(angular_error(found["gaze"], found["true_gaze"])) / found["sigma"])[looks]
         network.side_log_sigma.bias.add_(float(np.quantile(beyond, SIGMA_SHARE)))
 
     def golden_inputs(self) -> dict[str, np.ndarray]:
@@ -291,7 +308,7 @@ class EyeTask:
         else:
             few = EyeSet(*(getattr(rendered, f)[:GOLDEN_CASES] for f in EyeSet.__dataclass_fields__))
             patches = plain_batch(few)["patches"].numpy()[:, :, None]
-            head = few.posed[:, None]
+            head = few.seen_head[:, None]
         present = np.ones((GOLDEN_CASES, 1, 2))
         present[2, 0, 0] = present[5, 0, 1] = 0
         return {
@@ -322,10 +339,15 @@ def augment(
 ) -> dict[str, torch.Tensor]:
     """Jitter, degrade and hide: rows of an `EyeSet` in, the network's inputs and truth out."""
     b = len(rows["gaze"])
-    angle = np.clip(rng.normal(0, 0.05, b), -0.12, 0.12)
-    scale = (1 + rng.uniform(-0.10, 0.10, (b, 1))) * (1 + rng.uniform(-0.02, 0.02, (b, 2)))
-    shift = rng.normal(0, 0.012, (b, 1, 2)) + rng.normal(0, 0.022, (b, 2, 2))
-    shift = np.clip(shift, -0.07, 0.07) * PATCH_W
+    # most patches are cut where the landmark network puts them, give or take a little; the others around the truth
+    is_seen = rng.random(b) < settings["seen_share"]
+    loose = np.where(is_seen, 0.4, 1.0)
+    turned = np.where(is_seen, rows["seen_turn"], 0.0)
+    angle = turned + loose * np.clip(rng.normal(0, 0.05, b), -0.12, 0.12)
+    scale = np.where(is_seen, rows["seen_scale"], 1.0)[:, None] * (1 + rng.uniform(-0.02, 0.02, (b, 2)))
+    scale *= 1 + loose[:, None] * rng.uniform(-0.10, 0.10, (b, 1))
+    shift = np.clip(rng.normal(0, 0.012, (b, 1, 2)) + rng.normal(0, 0.022, (b, 2, 2)), -0.07, 0.07) * PATCH_W
+    shift = np.clip(loose[:, None, None] * shift + is_seen[:, None, None] * rows["seen_shift"], -9, 9)
     patches = np.empty((b, 2, PATCH_H, PATCH_W), np.float32)
     eyes, lids = np.empty((b, 2, 4), np.float32), np.empty((b, 2, 16, 2), np.float32)
     true_lids = np.ones((b, 2), np.float32)
@@ -364,8 +386,9 @@ def augment(
         weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
     # what the landmarks say of the head is off by a constant of the person and some noise
     mix = (rng.random((b, 1)) * settings["true_head_share"] * rows["is_real"][:, None]).astype(np.float32)
-    told = mix * rows["head"] + (1 - mix) * rows["posed"]
-    error = rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
+    posed = np.where(is_seen[:, None], turn_angles(rows["seen_head"], -rows["seen_turn"]), rows["posed"])
+    told = mix * rows["head"] + (1 - mix) * posed
+    error = loose[:, None] * rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
     error *= np.where(rng.random((b, 1)) < 0.1, 3, 1)
     # the rendered rows stand last: views, then another view of each one's person
     partner = np.full(b, -1)
@@ -388,15 +411,16 @@ def augment(
 
 
 def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
-    """Return a set as the network would get it at run time, without jitter."""
+    """Return a set as the network gets it at run time: cut where the landmark network puts the eyes, no jitter."""
     n = len(chosen.gaze)
     patches, eyes = np.empty((n, 2, PATCH_H, PATCH_W), np.float32), np.empty((n, 2, 4), np.float32)
     for k in range(n):
         for eye in range(2):
-            place = chosen.roll[k], 1.0, np.zeros(2), eye == 1
+            place = chosen.roll[k] + chosen.seen_turn[k], chosen.seen_scale[k], chosen.seen_shift[k, eye], eye == 1
             patches[k, eye] = cut_patch(chosen.patches[k, eye], *place) / np.float32(255)
             eyes[k, eye] = move_truth(chosen.eyes[k, eye], *place)
-    arrays = {"patches": patches, "eyes": eyes, "gaze": chosen.gaze, "head": chosen.posed}
+    gaze = turn_angles(chosen.gaze, chosen.seen_turn)
+    arrays = {"patches": patches, "eyes": eyes, "gaze": gaze, "head": chosen.seen_head}
     return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
@@ -420,6 +444,7 @@ def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dic
         "sigma": np.exp(log_sigma[:, 0]),
         "eyes": eyes,
         "truth": batch["eyes"].numpy()[:n],
+        "true_gaze": batch["gaze"].numpy()[:n],
         "patches": batch["patches"].numpy()[:n],
         "features": features,
         "visible": eye[..., 4],
@@ -459,14 +484,14 @@ def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
     truth, visible = found["truth"], chosen.visible[:n] > 0.5
     open_eye = (truth[..., 3] > 0.35) & visible
     looks = open_eye.any(1)
-    error = angular_error(found["gaze"], chosen.gaze[:n])[looks]
+    error = angular_error(found["gaze"], found["true_gaze"])[looks]
     delta = (found["eyes"][..., :2] - truth[..., :2]) * [1, PATCH_H / PATCH_W]
     # a patch is 0.85 s wide and s is about the eye distance of a frontal face
     iris = 0.85 * np.linalg.norm(delta, axis=-1)[open_eye]
     return {
         "gaze median": float(np.median(error)),
-        "yaw r": float(np.corrcoef(found["gaze"][looks, 0], chosen.gaze[:n][looks, 0])[0, 1]),
-        "pitch r": float(np.corrcoef(found["gaze"][looks, 1], chosen.gaze[:n][looks, 1])[0, 1]),
+        "yaw r": float(np.corrcoef(found["gaze"][looks, 0], found["true_gaze"][looks, 0])[0, 1]),
+        "pitch r": float(np.corrcoef(found["gaze"][looks, 1], found["true_gaze"][looks, 1])[0, 1]),
         "within sigma": float((np.deg2rad(error) < found["sigma"][looks]).mean()),
         "iris share of s": float(np.median(iris)),
         "openness": float(np.abs(found["eyes"][..., 3] - truth[..., 3])[visible].mean()),

@@ -173,7 +173,7 @@ def run_set(net: EyeNet, chosen: EyeSet, present: tuple[float, float] = (1.0, 1.
     from gaze_models.eyes import plain_batch
 
     batch = plain_batch(chosen)
-    found = [net(p.numpy()[:, None], h, present) for p, h in zip(batch["patches"], chosen.posed, strict=True)]
+    found = [net(p.numpy()[:, None], h, present) for p, h in zip(batch["patches"], chosen.seen_head, strict=True)]
     eye = np.stack([f["eye"] for f in found])
     eyes = np.concatenate([eye[..., :3], openness_of(eye)[..., None]], -1)
     return {
@@ -181,6 +181,7 @@ def run_set(net: EyeNet, chosen: EyeSet, present: tuple[float, float] = (1.0, 1.
         "sigma": np.array([f["sigma"] for f in found]),
         "eyes": eyes,
         "truth": batch["eyes"].numpy(),
+        "true_gaze": batch["gaze"].numpy(),
     }
 
 
@@ -192,8 +193,9 @@ def measure_set(found: dict[str, np.ndarray], chosen: EyeSet, people: list[str])
     open_eye = (found["truth"][..., 3] > 0.35) & visible
     looks = open_eye.any(1)
     who = np.asarray(people)
-    error = angular_error(found["gaze"], chosen.gaze)
-    miss = np.abs(found["gaze"] - chosen.gaze)
+    truth = found["true_gaze"]
+    error = angular_error(found["gaze"], truth)
+    miss = np.abs(found["gaze"] - truth)
     delta = (found["eyes"][..., :2] - found["truth"][..., :2]) * [1, PATCH_H / PATCH_W] * 0.85
     iris = np.where(open_eye, np.linalg.norm(delta, axis=-1), np.nan)
     per_face = np.nanmean(np.where(looks[:, None], iris, 0), 1)
@@ -203,8 +205,8 @@ def measure_set(found: dict[str, np.ndarray], chosen: EyeSet, people: list[str])
         "gaze_median_deg": bootstrap_interval(error[looks], list(who[looks]), "median"),
         "yaw_median_deg": float(np.median(np.rad2deg(miss[looks, 0]))),
         "pitch_median_deg": float(np.median(np.rad2deg(miss[looks, 1]))),
-        "yaw_r": float(np.corrcoef(found["gaze"][looks, 0], chosen.gaze[looks, 0])[0, 1]),
-        "pitch_r": float(np.corrcoef(found["gaze"][looks, 1], chosen.gaze[looks, 1])[0, 1]),
+        "yaw_r": float(np.corrcoef(found["gaze"][looks, 0], truth[looks, 0])[0, 1]),
+        "pitch_r": float(np.corrcoef(found["gaze"][looks, 1], truth[looks, 1])[0, 1]),
         "within_sigma_per_axis": float((miss[looks] < found["sigma"][looks, None]).mean()),
         "within_sigma_angle": float((np.deg2rad(error[looks]) < found["sigma"][looks]).mean()),
         "sigma_median_deg": float(np.rad2deg(np.median(found["sigma"][looks]))),
@@ -456,7 +458,8 @@ def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad
 
     seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
     who = [people[k] for k in np.flatnonzero(seen)]
-    patches, posed, truth = plain_batch(chosen)["patches"].numpy()[seen], chosen.posed[seen], chosen.gaze[seen]
+    batch = plain_batch(chosen)
+    patches, posed, truth = (batch[name].numpy()[seen] for name in ("patches", "head", "gaze"))
     kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {"clean": lambda x: x}
     results: dict[str, Any] = {}
     for name, spoil in (kinds | corruptions(np.random.default_rng(4))).items():

@@ -30,7 +30,7 @@ class EyesReader(CalibrationDataReader):
     @staticmethod
     def _feed(chosen: list[EyeSet]) -> Iterator[dict[str, np.ndarray]]:
         for part in chosen:
-            for patches, head in zip(plain_batch(part)["patches"].numpy(), part.posed, strict=True):
+            for patches, head in zip(plain_batch(part)["patches"].numpy(), part.seen_head, strict=True):
                 both = np.ones((1, 2), np.float32)
                 yield {"patches": patches[:, None], "head": head[None].astype(np.float32), "present": both}
 
@@ -71,11 +71,12 @@ def main() -> None:
     )
     results: dict[str, object] = {"bytes": [plain.stat().st_size, int8.stat().st_size]}
     for name, chosen in held_out(folder, "test", 8 if arguments.smoke else 500).items():
-        patches = plain_batch(chosen)["patches"].numpy()
+        batch = plain_batch(chosen)
+        patches, truth = batch["patches"].numpy(), batch["gaze"].numpy()
         for label, file in (("float", plain), ("int8", int8)):
             net = EyeNet(file)
-            gaze = np.stack([net(p[:, None], h)["gaze"] for p, h in zip(patches, chosen.posed, strict=True)])
-            error = angular_error(gaze, chosen.gaze)
+            gaze = np.stack([net(p[:, None], h)["gaze"] for p, h in zip(patches, chosen.seen_head, strict=True)])
+            error = angular_error(gaze, truth)
             results[f"{name}, {label}"] = bootstrap_interval(error, [str(k) for k in range(len(error))], "median")
     results["ms_float"], results["ms_int8"] = milliseconds([plain, int8], 20 if arguments.smoke else 400)
     (arguments.out / "int8.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -113,6 +113,7 @@ def main() -> None:
     stage("data", None, *data, "--out", "runs/data")
     stage("eyes_prepare", "eyes", *data)
     stage("render", "eyes")
+    stage("eyes_seen", "eyes", *data, "--models", str(models))
     for name in configs:
         where = (*data, "--out", f"runs/{name}", "--models", str(models))
         for module in ("train", "export", "evaluate"):

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from gaze_models.data import Crop, eye_crops, face_axes
-from gaze_models.eyes import SIGMA_SHARE, angular_error, balance, other_views, shape_of
+from gaze_models.eyes import SIGMA_SHARE, EyeSet, angular_error, balance, other_views, plain_batch, shape_of
 from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth, widen
+from gaze_models.eyes_seen import against
 from gaze_models.head_pose import HEAD_MM, RIGID, head_angles
 from gaze_models.render import read_renders
 from gaze_models.teacher import eye_squares
@@ -247,3 +248,29 @@ def test_sigma_is_the_angle_that_68_percent_of_the_errors_stay_below() -> None:
         losses.append(torch.maximum(SIGMA_SHARE * beyond, (SIGMA_SHARE - 1) * beyond).mean())
     best = float(stated[int(torch.stack(losses).argmin())])
     assert float((angles < best).float().mean()) == pytest.approx(SIGMA_SHARE, abs=0.02)
+
+
+@pytest.mark.parametrize("is_upright", [False, True])
+def test_eyes_are_learnt_as_the_landmark_network_would_have_them_cut(is_upright: bool) -> None:
+    roll = 0.15
+    cos, sin = np.cos(roll), np.sin(roll)
+    points = (face_points((5.0, 3.0)) - 200) @ np.array([[cos, sin], [-sin, cos]]) + 200
+    found = points + np.array([3.0, -2.0])
+    found[16:32] += [-2.0, 4.0]
+    picture = cv2.GaussianBlur(picture_with_irises(points), (0, 0), 2)
+    crops = [widen(crop) for crop in eye_crops(points)]
+    if is_upright:
+        crops = [dataclasses.replace(crop, u=np.array([1.0, 0.0])) for crop in crops]
+    shift, scale, turn = against(points, found, is_upright)
+    one = {name: np.zeros((1, 2), np.float32) for name in EyeSet.__dataclass_fields__}
+    one |= {
+        "patches": np.stack([np.round(crop.sample(picture)).astype(np.uint8) for crop in crops])[None],
+        "eyes": np.zeros((1, 2, 4), np.float32),
+        "roll": np.array([roll if is_upright else 0.0]),
+        "seen_shift": shift[None],
+        "seen_scale": np.array([scale]),
+        "seen_turn": np.array([turn]),
+    }
+    patches = plain_batch(EyeSet(**one))["patches"].numpy()[0]
+    off, untouched = (np.abs(patches - cut_contract(picture, p)[:, 0]).mean() for p in (found, points))
+    assert off < 0.25 * untouched
