@@ -1,5 +1,7 @@
 //! What each command does.
 
+mod recordings;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +36,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Watch(arguments)) => Ok(watch::watch(&arguments)?),
         Some(Command::Process(arguments)) => process_recording(arguments, config()?),
         Some(Command::Explain(arguments)) => explain_recording(arguments, config()?),
+        Some(Command::Record(arguments)) => recordings::record(arguments, config()?),
+        Some(Command::Replay(arguments)) => recordings::replay(arguments, config()?),
+        Some(Command::Export(arguments)) => recordings::export(arguments, config()?),
         Some(Command::Calibrate {
             command: CalibrateCommand::Fit(arguments),
         }) => fit(arguments, config()?),
@@ -50,26 +55,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     arguments.apply(&mut config);
     let metrics = Arc::new(Metrics::new());
-    let settings = ServerSettings {
-        socket: Some(socket_path(
-            config.server.socket.as_deref(),
-            SocketUse::Serve,
-        )?),
-        socket_group: config.server.group.clone(),
-        listen: Some(config.server.listen),
-        client_queue: config.server.queue_records as usize,
-        ..ServerSettings::default()
-    };
-    let server = Server::bind(settings, Arc::clone(&metrics))?;
-    if let Some(address) = server.page_address() {
-        info!("live page: http://{address}/");
-    }
-    if let Some(path) = server.socket_path() {
-        info!(
-            "event socket: {} (see it with: gazed watch)",
-            path.display()
-        );
-    }
+    let server = bind_server(&config, &metrics)?;
     let outputs = Outputs {
         server: Some(server),
         events: None,
@@ -99,6 +85,38 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     signals_handle.close();
     daemon.join()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens what clients connect to, and says where that is.
+fn bind_server(config: &Config, metrics: &Arc<Metrics>) -> Result<Server> {
+    let settings = ServerSettings {
+        socket: Some(socket_path(
+            config.server.socket.as_deref(),
+            SocketUse::Serve,
+        )?),
+        socket_group: config.server.group.clone(),
+        listen: Some(config.server.listen),
+        outputs: config.outputs.clone(),
+        client_queue: config.server.queue_records as usize,
+        ..ServerSettings::default()
+    };
+    let server = Server::bind(settings, Arc::clone(metrics))?;
+    if let Some(address) = server.page_address() {
+        info!("live page: http://{address}/");
+    }
+    if let Some(path) = server.socket_path() {
+        info!(
+            "event socket: {} (see it with: gazed watch)",
+            path.display()
+        );
+    }
+    for (name, address) in server.outputs() {
+        info!("{name}: {address}");
+    }
+    if let Some(mqtt) = &config.outputs.mqtt {
+        info!("mqtt: sends records to the broker at {}", mqtt.broker);
+    }
+    Ok(server)
 }
 
 fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitCode> {

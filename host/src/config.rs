@@ -14,6 +14,8 @@ use toml::{Table, Value};
 
 use crate::camera::{PixelFormat, SourceSpec};
 use crate::inference::Engine;
+use crate::recording::SyncPolicy;
+use crate::server::{MqttSettings, OutputSettings};
 
 /// Where the system-wide file lies.
 pub const SYSTEM_PATH: &str = "/etc/gazed/gazed.toml";
@@ -41,6 +43,10 @@ pub struct Config {
     pub objects: ObjectSettings,
     /// Sockets and page.
     pub server: ServerConfig,
+    /// Protocols of other programs.
+    pub outputs: OutputSettings,
+    /// How `gazed record` writes.
+    pub recording: RecordingConfig,
 }
 
 /// Where frames come from.
@@ -127,6 +133,25 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Records that may wait for one client; 16 to 65536.
     pub queue_records: u32,
+}
+
+/// How `gazed record` writes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordingConfig {
+    /// A block is written this long after its first record at the latest; 10 to 60000.
+    pub block_ms: u32,
+    /// When the disk is waited for.
+    pub sync: SyncPolicy,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        RecordingConfig {
+            block_ms: 1000,
+            sync: SyncPolicy::Block,
+        }
+    }
 }
 
 impl Default for SourceConfig {
@@ -257,6 +282,8 @@ impl Config {
             vision,
             screen,
             server,
+            outputs,
+            recording,
             ..
         } = self;
         range(
@@ -304,6 +331,12 @@ impl Config {
             16.0,
             65_536.0,
         );
+        range(
+            "recording.block_ms",
+            Some(recording.block_ms as f32),
+            10.0,
+            60_000.0,
+        );
         if let Some([fx, fy, cx, cy]) = vision.camera_matrix_px {
             range("vision.camera_matrix_px: fx", Some(fx), 1.0, 1e6);
             range("vision.camera_matrix_px: fy", Some(fy), 1.0, 1e6);
@@ -322,6 +355,18 @@ impl Config {
                 server.listen
             ));
         }
+        for (key, address) in [
+            ("open_gaze", outputs.open_gaze),
+            ("pupil", outputs.pupil),
+            ("eye_tribe", outputs.eye_tribe),
+        ] {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                problems.push(format!(
+                    "outputs.{key} = {address}: must be a loopback address: this protocol does not ask who connects"
+                ));
+            }
+        }
+        problems.extend(outputs.mqtt.iter().flat_map(MqttSettings::check));
         let sections = [
             ("filter", self.filter.one_euro.check()),
             ("events", self.events.check()),

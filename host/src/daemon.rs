@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSettings, SourceSpec};
 use crate::channel::{self, Disconnected, EventSender, FrameReceiver, FrameSender};
+use crate::clock::StreamClock;
 use crate::config::Config;
 use crate::inference::InferenceError;
 use crate::metrics::{Activity, Counter, Metrics, Stage};
@@ -136,7 +137,7 @@ impl Daemon {
         } = outputs;
         let stop = StopFlag::new();
         let preview = Arc::new(PreviewSlot::default());
-        let clock_zero = Arc::new(Mutex::new(None));
+        let clock = Arc::new(Mutex::new(None));
         let (frame_sender, frame_receiver) = channel::latest();
         let (observation_sender, observations) = channel::events(OBSERVATION_QUEUE);
         let (scene_sender, scenes) = crossbeam_channel::bounded(SCENE_QUEUE);
@@ -148,7 +149,7 @@ impl Daemon {
             events,
             publisher: server.as_ref().map(Server::publisher),
             metrics: Arc::clone(&metrics),
-            clock_zero: Arc::clone(&clock_zero),
+            clock: Arc::clone(&clock),
         };
         let vision = VisionThread {
             vision,
@@ -169,7 +170,7 @@ impl Daemon {
             frames: frame_sender,
             opened: opened_sender,
             metrics,
-            clock_zero,
+            clock,
         };
 
         let mut daemon = Daemon {
@@ -253,7 +254,7 @@ impl Daemon {
     }
 }
 
-type SharedClockZero = Arc<Mutex<Option<Instant>>>;
+type SharedClock = Arc<Mutex<Option<StreamClock>>>;
 
 /// A source that was just opened, for the header.
 struct Opened {
@@ -267,7 +268,7 @@ struct CaptureThread {
     frames: FrameSender,
     opened: crossbeam_channel::Sender<Opened>,
     metrics: Arc<Metrics>,
-    clock_zero: SharedClockZero,
+    clock: SharedClock,
 }
 
 /// How reading a source ended.
@@ -332,17 +333,14 @@ impl CaptureThread {
             }
             *retry_after = FIRST_RETRY;
             let zero = source.clock_zero();
-            *self
-                .clock_zero
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = zero;
-            if let Some(clock_zero) = zero {
+            if let Some(clock) = self.keep_clock(zero) {
+                let clock_zero = clock.zero();
                 self.settings.resume = Some(Resume {
                     clock_zero,
                     next_seq: frame.seq + 1,
                 });
-                self.metrics
-                    .record(Stage::Capture, age(clock_zero, &frame.captured_at));
+                let age = clock.age(frame.captured_at.as_us());
+                self.metrics.record(Stage::Capture, age);
             }
             self.metrics.count(Counter::FramesCaptured);
             if let Some(error) = &frame.error {
@@ -358,6 +356,17 @@ impl CaptureThread {
                 }
             }
         }
+    }
+}
+
+impl CaptureThread {
+    /// Notes the source's clock for the tracking thread; the same zero keeps the same clock.
+    fn keep_clock(&self, zero: Option<Instant>) -> Option<StreamClock> {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        if clock.map(|clock| clock.zero()) != zero {
+            *clock = zero.map(StreamClock::new);
+        }
+        *clock
     }
 }
 
@@ -400,7 +409,7 @@ struct TrackingThread {
     events: Option<EventSender<GazeEvent>>,
     publisher: Option<Publisher>,
     metrics: Arc<Metrics>,
-    clock_zero: SharedClockZero,
+    clock: SharedClock,
 }
 
 impl TrackingThread {
@@ -440,7 +449,7 @@ impl TrackingThread {
 
     fn publish_header(&self) {
         if let Some(publisher) = &self.publisher {
-            publisher.publish(&Record::Header(self.header.clone()));
+            publisher.publish(Record::Header(self.header.clone()), None);
         }
     }
 
@@ -449,22 +458,17 @@ impl TrackingThread {
         let tracked = self.tracking.step(observation);
         self.metrics.record(Stage::Tracking, began.elapsed());
         self.metrics.count(Counter::FramesTracked);
-        let zero = *self
-            .clock_zero
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let latency = zero.map(|zero| age(zero, &observation.captured_at));
+        let clock = self.clock();
+        let captured_us = observation.captured_at.as_us();
+        let latency = clock.map(|clock| clock.age(captured_us));
         if let Some(latency) = latency {
             self.metrics.record(Stage::EndToEnd, latency);
         }
         if let Some(publisher) = &self.publisher {
             let latency_us = latency.map(|latency| latency.as_micros() as u64);
-            publisher.publish(&Record::from_sample(
-                observation,
-                &tracked.sample,
-                &self.header.screen,
-                latency_us,
-            ));
+            let screen = &self.header.screen;
+            let sample = Record::from_sample(observation, &tracked.sample, screen, latency_us);
+            publisher.publish(sample, clock.map(|clock| clock.at(captured_us)));
         }
         if let Some(events) = &self.events
             && events
@@ -474,6 +478,10 @@ impl TrackingThread {
             self.events = None;
         }
         self.publish_events(&tracked.events);
+    }
+
+    fn clock(&self) -> Option<StreamClock> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change_scene(&mut self, request: SceneRequest) {
@@ -488,11 +496,14 @@ impl TrackingThread {
     }
 
     fn publish_events(&mut self, events: &gaze_signal::EventBuf) {
+        let clock = self.clock();
         for event in events.iter() {
             if let Some(publisher) = &self.publisher
                 && let Some(record) = Record::from_event(event, &self.header.screen)
             {
-                publisher.publish(&record);
+                let t_us = record.t_us();
+                let at = clock.zip(t_us).map(|(clock, t_us)| clock.at(t_us));
+                publisher.publish(record, at);
             }
             if let Some(sender) = &self.events
                 && sender.send_or_drop(event.clone()) != Ok(true)
@@ -504,11 +515,4 @@ impl TrackingThread {
             }
         }
     }
-}
-
-/// How long ago a frame was exposed.
-fn age(clock_zero: Instant, captured_at: &gaze_protocol::Timestamp) -> Duration {
-    clock_zero
-        .elapsed()
-        .saturating_sub(Duration::from_micros(captured_at.as_us()))
 }

@@ -70,6 +70,10 @@ pub enum Counter {
     SamplesDropped,
     /// Samples that did not fit the queue of one client; each client counts.
     ClientSamplesDropped,
+    /// Messages from one client to the others that did not fit the queue of one of these.
+    ClientMessagesDropped,
+    /// Records that did not go to the MQTT broker, because it was away or slow.
+    MqttRecordsDropped,
     /// Clients that were admitted.
     ClientsAdmitted,
     /// Clients that were disconnected because they did not read.
@@ -82,7 +86,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 12] = [
+    pub const ALL: [Counter; 14] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
         Counter::FramesUnreadable,
@@ -91,6 +95,8 @@ impl Counter {
         Counter::RecordsPublished,
         Counter::SamplesDropped,
         Counter::ClientSamplesDropped,
+        Counter::ClientMessagesDropped,
+        Counter::MqttRecordsDropped,
         Counter::ClientsAdmitted,
         Counter::ClientsDropped,
         Counter::MessagesRefused,
@@ -108,6 +114,8 @@ impl Counter {
             Counter::RecordsPublished => "records_published",
             Counter::SamplesDropped => "samples_dropped",
             Counter::ClientSamplesDropped => "client_samples_dropped",
+            Counter::ClientMessagesDropped => "client_messages_dropped",
+            Counter::MqttRecordsDropped => "mqtt_records_dropped",
             Counter::ClientsAdmitted => "clients_admitted",
             Counter::ClientsDropped => "clients_dropped",
             Counter::MessagesRefused => "messages_refused",

@@ -10,6 +10,10 @@
 //! since the source's first frame. Left and right are the observer's own. Numbers that are not
 //! known are `null`, never 0.
 //!
+//! Records of a running daemon end with two clocks: `mono_us`, the record's time (`t_us`, or the
+//! `onset_us` of an event) on the machine's monotonic clock, and `unix_us`, the same since 1970; see
+//! [`crate::clock::CaptureTime`]. Recordings that are processed have no such time and no such keys.
+//!
 //! Without a face, `face`, `eyes`, `head`, `gaze`, `features` and `por` are null. With one, `face`,
 //! `eyes` and `head` are always there; an eye that is not seen is null; a seen eye always has
 //! `iris_px`, an estimate while it is closed; `gaze` is null only for `eye_closed`.
@@ -29,6 +33,8 @@ mod from_stages;
 
 use gaze_protocol::{EventId, EventKind, Validity};
 use serde::{Deserialize, Serialize};
+
+use crate::clock::CaptureTime;
 
 /// Version of the records, in the header.
 pub const VERSION: u32 = 1;
@@ -50,6 +56,29 @@ pub struct Header {
     pub user: Option<String>,
     /// The screen that `por` is on.
     pub screen: ScreenRecord,
+    /// How good the profile was when it was made; null without one.
+    #[serde(default)]
+    pub calibration: Option<CalibrationRecord>,
+}
+
+/// The quality of a calibration, as its profile states it. Accuracy and precision are in degrees of
+/// visual angle, each target predicted without itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationRecord {
+    /// `offset`, `affine` or `quadratic`.
+    pub model: String,
+    /// When the profile was made, seconds since 1970.
+    pub created_unix_s: u64,
+    /// Mean over targets of the angle between mean gaze and target.
+    pub accuracy_deg: Option<f32>,
+    /// Greatest of the same.
+    pub worst_accuracy_deg: Option<f32>,
+    /// Mean over targets of the standard deviation.
+    pub precision_sd_deg: Option<f32>,
+    /// Share of samples without gaze, 0 to 1.
+    pub data_loss: f32,
+    /// x and y of each target.
+    pub targets_mm: Vec<[f32; 2]>,
 }
 
 /// A network, by name and content.
@@ -303,9 +332,19 @@ pub enum Record {
     ObjectEnter(ObjectVisit),
     /// The gaze left an object.
     ObjectLeave(ObjectVisit),
+    /// The answer to a `time` message.
+    Time(TimeEcho),
     /// The answer to a message that could not be used. The connection stays open, unless the
     /// record says that it is closed; see [`crate::server`].
     Error(ErrorRecord),
+}
+
+/// What a client asked the time with. The clocks are read when the message is answered: halfway
+/// between asking and hearing, to half the time between.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeEcho {
+    /// The client's own number.
+    pub echo: Option<u64>,
 }
 
 /// What was wrong with a client's message.
@@ -342,10 +381,10 @@ pub enum RecordKind {
 }
 
 impl Record {
-    /// The kind to subscribe to; headers and errors go to everybody they concern.
+    /// The kind to subscribe to; headers and answers go to everybody they concern.
     pub fn kind(&self) -> Option<RecordKind> {
         Some(match self {
-            Record::Header(_) | Record::Error(_) => return None,
+            Record::Header(_) | Record::Time(_) | Record::Error(_) => return None,
             Record::Sample(_) => RecordKind::Sample,
             Record::Fixation(_) => RecordKind::Fixation,
             Record::Saccade(_) => RecordKind::Saccade,
@@ -359,6 +398,42 @@ impl Record {
         })
     }
 
+    /// Its time, microseconds since the source's first frame: that of a sample, the onset of an
+    /// event; none for headers and errors.
+    pub fn t_us(&self) -> Option<u64> {
+        Some(match self {
+            Record::Header(_) | Record::Time(_) | Record::Error(_) => return None,
+            Record::Sample(sample) => sample.t_us,
+            Record::Fixation(fixation) => fixation.onset_us,
+            Record::Saccade(saccade) => saccade.onset_us,
+            Record::Pursuit(pursuit) => pursuit.onset_us,
+            Record::Blink(interval) | Record::Gap(interval) => interval.onset_us,
+            Record::EventBegin(event) | Record::EventUpdate(event) => event.onset_us,
+            Record::ObjectEnter(visit) | Record::ObjectLeave(visit) => visit.onset_us,
+        })
+    }
+
+    /// The record as one line of JSON, without the line break.
+    ///
+    /// # Panics
+    /// Never: every field is a plain number, text or list.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self).expect("records hold only plain values")
+    }
+}
+
+/// A record and when it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimedRecord {
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+    /// When that was; none in recordings that are processed, and for headers and errors.
+    #[serde(flatten)]
+    pub at: Option<CaptureTime>,
+}
+
+impl TimedRecord {
     /// The record as one line of JSON, without the line break.
     ///
     /// # Panics
@@ -377,6 +452,12 @@ pub enum ClientMessage {
         /// Kinds wanted.
         #[serde(default)]
         types: Vec<RecordKind>,
+    },
+    /// Asks for the time, to compare clocks; `echo` comes back.
+    Time {
+        /// The client's own number, perhaps its own time.
+        #[serde(default)]
+        echo: Option<u64>,
     },
     /// Replaces the objects on the screen.
     Scene(SceneMessage),

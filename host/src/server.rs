@@ -21,35 +21,50 @@
 //! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all).
 //! The first reply is the `header`, then the records of those kinds follow. Another `subscribe`
 //! changes the kinds and is answered with a header again. `scene` and `scene_update` announce
-//! screen objects, subscribed or not; nothing is answered when they are accepted. A message that
+//! screen objects, subscribed or not; nothing is answered when they are accepted.
+//! `{"type":"time","echo":1}` is answered with a `time` record that carries the number and both
+//! clocks, to compare one's own with. A message that
 //! cannot be used is answered with an `error` record and the connection stays open; it is closed
 //! after [`MAX_MESSAGE_BYTES`] without a line's end, or after [`MAX_BAD_MESSAGES`] in a row. A
 //! client may close its sending half and go on reading.
 
+pub mod eye_tribe;
 mod fan_out;
 mod listener;
+pub mod mqtt;
+pub mod open_gaze;
 mod origin;
+mod output;
 mod page;
 mod preview;
+pub mod pupil;
+mod resting;
 mod scene_view;
 mod session;
 mod socket_path;
 mod status;
 mod unix_socket;
+mod zmtp;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use crate::clock::CaptureTime;
 use crate::metrics::{Counter, Metrics};
-use crate::record::{Record, SceneMessage, SceneUpdateMessage};
+use crate::record::{Record, SceneMessage, SceneUpdateMessage, TimedRecord};
 
+use eye_tribe::EyeTribe;
 use fan_out::{Hub, Outgoing};
 use listener::{PageListener, SocketListener};
+use open_gaze::{OpenGaze, OpenGazeShared};
+use output::{OutputPort, Protocol};
 use page::PageState;
+use pupil::PupilShared;
 use status::RecentMetrics;
 
 pub use preview::PreviewSlot;
@@ -86,8 +101,86 @@ pub struct ServerSettings {
     pub client_queue: usize,
     /// A client that takes nothing for this long is disconnected.
     pub write_timeout: Duration,
-    /// Clients at one time, on the socket and `/events` together, at least 1.
+    /// Clients at one time, on the socket, `/events` and the outputs together, at least 1.
     pub max_clients: usize,
+    /// What is spoken besides.
+    pub outputs: OutputSettings,
+}
+
+/// The protocols of other programs; each is off where its address is none. All addresses must be
+/// loopback: none of them asks who connects.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSettings {
+    /// Address of the Open Gaze API; 127.0.0.1:4242 is where clients look for it.
+    pub open_gaze: Option<SocketAddr>,
+    /// Address of Pupil's request port, 127.0.0.1:50020 for clients; the next two ports as well.
+    pub pupil: Option<SocketAddr>,
+    /// Address of the Eye Tribe's API; 127.0.0.1:6555 for clients.
+    pub eye_tribe: Option<SocketAddr>,
+    /// A broker of MQTT.
+    pub mqtt: Option<MqttSettings>,
+}
+
+/// Records to a broker.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttSettings {
+    /// Address of the broker, on loopback.
+    pub broker: SocketAddr,
+    /// First part of every topic.
+    #[serde(default = "default_prefix")]
+    pub prefix: String,
+    /// Second part of every topic; none: the machine's name.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Whether Home Assistant is told that there is a sensor.
+    #[serde(default)]
+    pub home_assistant: bool,
+}
+
+fn default_prefix() -> String {
+    "gazed".to_owned()
+}
+
+impl MqttSettings {
+    /// The device's name in topics.
+    fn device(&self) -> String {
+        self.device.clone().unwrap_or_else(|| {
+            rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .chars()
+                .map(|char| {
+                    if matches!(char, '/' | '+' | '#') {
+                        '_'
+                    } else {
+                        char
+                    }
+                })
+                .collect()
+        })
+    }
+
+    /// Every mistake in it.
+    pub fn check(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.broker.ip().is_loopback() {
+            problems.push(format!(
+                "outputs.mqtt.broker = {}: must be a loopback address: gaze leaves the machine by the broker's own bridge",
+                self.broker
+            ));
+        }
+        let device = self.device.as_ref().map(|device| ("device", device));
+        for (key, text) in std::iter::once(("prefix", &self.prefix)).chain(device) {
+            if text.is_empty() || text.len() > 200 || text.contains(['+', '#', '\0']) {
+                problems.push(format!(
+                    "outputs.mqtt.{key} = {text:?}: must be 1 to 200 bytes without + and #"
+                ));
+            }
+        }
+        problems
+    }
 }
 
 impl Default for ServerSettings {
@@ -103,6 +196,7 @@ impl Default for ServerSettings {
             client_queue: 512,
             write_timeout: Duration::from_secs(10),
             max_clients: 256,
+            outputs: OutputSettings::default(),
         }
     }
 }
@@ -187,6 +281,36 @@ pub enum ServerError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// An output is for this machine alone.
+    #[error(
+        "outputs.{name}: {address} is not a loopback address; this protocol does not ask who connects: use 127.0.0.1:{} and, from afar, `ssh -L {0}:127.0.0.1:{0}`", address.port()
+    )]
+    OutputNotLoopback {
+        /// Its name in the settings.
+        name: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port of an output is taken.
+    #[error(
+        "outputs.{name}: {address} is taken by another program; stop it or choose another port"
+    )]
+    OutputPortInUse {
+        /// Its name in the settings.
+        name: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The port of an output cannot be opened.
+    #[error("outputs.{name}: cannot open {address}: {source}")]
+    Output {
+        /// Its name in the settings.
+        name: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        source: std::io::Error,
+    },
     /// The runtime failed to start.
     #[error("the server's event loop cannot start: {source}")]
     Runtime {
@@ -236,11 +360,19 @@ pub struct Publisher {
 impl Publisher {
     /// Sends a record to every client that asked for its kind.
     ///
-    /// A header is kept for clients to come. When the queue to the server is full, a sample is
-    /// dropped and counted, and an event waits for room. After the server has ended, nothing
-    /// happens. Must not be called from a task of an async runtime.
-    pub fn publish(&self, record: &Record) {
-        let outgoing = Outgoing::new(record);
+    /// `at`: when it was, where that is known. A header is kept for clients to come. When the queue
+    /// to the server is full, a sample is dropped and counted, and an event waits for room. After
+    /// the server has ended, nothing happens. Must not be called from a task of an async runtime.
+    pub fn publish(&self, record: Record, at: Option<CaptureTime>) {
+        self.send(Outgoing::new(TimedRecord { record, at }));
+    }
+
+    /// The same for a record that is a line already, which is passed on byte for byte.
+    pub fn publish_line(&self, record: TimedRecord, line: &str) {
+        self.send(Outgoing::of_line(record, line));
+    }
+
+    fn send(&self, outgoing: Outgoing) {
         self.metrics.count(Counter::RecordsPublished);
         match self.records.try_send(outgoing) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
@@ -270,6 +402,7 @@ pub struct Server {
     settings: ServerSettings,
     socket: Option<SocketListener>,
     page: Option<PageListener>,
+    outputs: Vec<OutputPort>,
     sender: mpsc::Sender<Outgoing>,
     records: mpsc::Receiver<Outgoing>,
     metrics: Arc<Metrics>,
@@ -291,11 +424,13 @@ impl Server {
             .as_deref()
             .map(|path| SocketListener::bind(path, settings.socket_group.as_deref()))
             .transpose()?;
+        let outputs = OutputPort::bind_all(&settings.outputs)?;
         let (sender, records) = mpsc::channel(settings.record_queue.max(1));
         Ok(Server {
             settings,
             socket,
             page,
+            outputs,
             sender,
             records,
             metrics,
@@ -310,6 +445,13 @@ impl Server {
     /// Where the socket is.
     pub fn socket_path(&self) -> Option<&Path> {
         self.socket.as_ref().map(SocketListener::path)
+    }
+
+    /// The outputs that are on: name in the settings and address.
+    pub fn outputs(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        self.outputs
+            .iter()
+            .map(|output| (output.protocol().name(), output.address()))
     }
 
     /// The sending end, for the tracking stage. The server runs until all are dropped.
@@ -379,6 +521,21 @@ impl Server {
             tokio::spawn(preview::encode(links.preview, pictures, watched));
             tokio::spawn(page::serve(listener, address, state));
         }
+        let shared = OutputsShared::new(&hub, &self.outputs);
+        for output in self.outputs {
+            let protocol = output.protocol();
+            let listener = output.into_async().map_err(failed)?;
+            tokio::spawn(serve_output(
+                protocol,
+                listener,
+                Arc::clone(&hub),
+                shared.clone(),
+                alive.downgrade(),
+            ));
+        }
+        if let Some(mqtt) = hub.settings.outputs.mqtt.clone() {
+            tokio::spawn(mqtt::publish(mqtt, Arc::clone(&hub), alive.clone()));
+        }
         tokio::spawn(recent.keep());
         while let Some(outgoing) = records.recv().await {
             hub.fan_out(&outgoing);
@@ -393,6 +550,64 @@ impl Server {
         let _ = tokio::time::timeout(DRAIN_TIME, last_alive.recv()).await;
         Ok(())
     }
+}
+
+/// What the clients of one protocol share with each other.
+#[derive(Clone)]
+struct OutputsShared {
+    open_gaze: Arc<Mutex<OpenGazeShared>>,
+    pupil: Arc<PupilShared>,
+}
+
+impl OutputsShared {
+    fn new(hub: &Arc<Hub>, ports: &[OutputPort]) -> Self {
+        let port = |protocol| {
+            let found = ports.iter().find(|port| port.protocol() == protocol);
+            found.map_or(0, |port| port.address().port())
+        };
+        let [sub, publish] = [Protocol::PupilSub, Protocol::PupilPub].map(port);
+        OutputsShared {
+            open_gaze: Arc::default(),
+            pupil: Arc::new(PupilShared::new(Arc::clone(hub), sub, publish)),
+        }
+    }
+}
+
+/// Serves one output for ever.
+async fn serve_output(
+    protocol: Protocol,
+    listener: tokio::net::TcpListener,
+    hub: Arc<Hub>,
+    shared: OutputsShared,
+    alive: mpsc::WeakSender<()>,
+) {
+    let name = protocol.name();
+    output::accept(listener, name, alive, move |stream| {
+        let hub = Arc::clone(&hub);
+        let shared = shared.clone();
+        async move {
+            match protocol {
+                Protocol::OpenGaze => {
+                    let dialect = OpenGaze::new(shared.open_gaze, &hub);
+                    output::converse(stream, hub, name, dialect).await;
+                }
+                Protocol::PupilRemote => {
+                    output::converse(stream, hub, name, pupil::Remote::new(shared.pupil)).await;
+                }
+                Protocol::PupilSub => {
+                    output::converse(stream, hub, name, pupil::Subscriber::new(shared.pupil)).await;
+                }
+                Protocol::PupilPub => {
+                    output::converse(stream, hub, name, pupil::Publishing::new(shared.pupil)).await;
+                }
+                Protocol::EyeTribe => {
+                    let dialect = EyeTribe::new(&hub);
+                    output::converse(stream, hub, name, dialect).await;
+                }
+            }
+        }
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::config::{Config, DEFAULT_SCREEN_MM};
 use crate::inference::InferenceError;
-use crate::record::{Header, ModelRecord, ScreenRecord, VERSION};
+use crate::record::{CalibrationRecord, Header, ModelRecord, ScreenRecord, VERSION};
 use crate::tracking::{Calibration, Tracking, TrackingSettings};
 use crate::vision::{CameraMatrix, Vision, VisionSettings};
 
@@ -33,8 +33,8 @@ pub enum SetupError {
     /// Settings of the tracking stage.
     #[error("settings: {0}")]
     Settings(#[from] SettingProblem),
-    /// There is no place for profiles.
-    #[error("no folder for profiles: set HOME, or give --state DIR")]
+    /// There is no place for profiles and recordings.
+    #[error("no folder for profiles and recordings: set HOME, or give --state DIR")]
     NoStateFolder,
 }
 
@@ -85,6 +85,7 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
             })
             .collect(),
         user: config.user.name.clone(),
+        calibration: profile.as_ref().map(CalibrationRecord::of),
         screen: ScreenRecord {
             width_mm: screen.width_mm(),
             height_mm: screen.height_mm(),
@@ -153,26 +154,33 @@ pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeomet
     Ok(screen)
 }
 
-/// Where profiles lie: the setting, else `$STATE_DIRECTORY` (systemd), else
-/// `$XDG_STATE_HOME/gazed`, else `~/.local/state/gazed`; in the subfolder `profiles`.
+/// Where profiles lie: `profiles` in the folder for state.
 ///
 /// # Errors
 /// [`SetupError::NoStateFolder`].
 pub fn profiles(config: &Config) -> Result<ProfileStore, SetupError> {
+    Ok(ProfileStore::new(state_folder(config)?.join("profiles")))
+}
+
+/// The folder for state: the setting, else `$STATE_DIRECTORY` (systemd), else
+/// `$XDG_STATE_HOME/gazed`, else `~/.local/state/gazed`.
+///
+/// # Errors
+/// [`SetupError::NoStateFolder`].
+pub fn state_folder(config: &Config) -> Result<PathBuf, SetupError> {
     let variable = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    let state = config
+    config
         .user
         .state
         .clone()
         .or_else(|| variable("STATE_DIRECTORY"))
         .or_else(|| variable("XDG_STATE_HOME").map(|folder| folder.join("gazed")))
         .or_else(|| variable("HOME").map(|home| home.join(".local/state/gazed")))
-        .ok_or(SetupError::NoStateFolder)?;
-    Ok(ProfileStore::new(state.join("profiles")))
+        .ok_or(SetupError::NoStateFolder)
 }
 
 fn profile(config: &Config) -> Result<Option<Profile>, SetupError> {

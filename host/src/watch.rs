@@ -119,7 +119,11 @@ pub fn print_records(settings: &WatchSettings, out: &mut impl Write) -> Result<(
     }
 }
 
-fn connect(path: &Path) -> Result<UnixStream, WatchError> {
+/// Connects to the daemon's socket.
+///
+/// # Errors
+/// [`WatchError`]: nobody there, not allowed, or the system's reason.
+pub fn connect(path: &Path) -> Result<UnixStream, WatchError> {
     UnixStream::connect(path).map_err(|source| {
         let path = path.to_path_buf();
         match source.kind() {
@@ -226,6 +230,8 @@ fn in_words(record: &Record, out: &mut String) {
         Record::Gap(gap) => interval_in_words("gap", gap, out),
         Record::ObjectEnter(visit) => visit_in_words("enter", visit.onset_us, visit, out),
         Record::ObjectLeave(visit) => visit_in_words("leave", visit.offset_us, visit, out),
+        // `watch` does not ask for the time.
+        Record::Time(_) => Ok(()),
         Record::Error(error) => writeln!(out, "{:>12}  error     {}", "", error.message),
     };
 }

@@ -58,9 +58,17 @@ impl Daemon {
     /// # Panics
     /// When it ends before that.
     pub fn start(program: &str, arguments: &[&str]) -> Daemon {
+        Daemon::start_as(program, &["run"], arguments)
+    }
+
+    /// The same for another command that serves, as `replay`.
+    ///
+    /// # Panics
+    /// When it ends before that.
+    pub fn start_as(program: &str, command: &[&str], arguments: &[&str]) -> Daemon {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let mut child = Command::new(program)
-            .arg("run")
+            .args(command)
             .arg("--socket")
             .arg(folder.path().join("gazed.sock"))
             .args(["--listen", "127.0.0.1:0"])

@@ -1,13 +1,36 @@
 //! Turns what the stages produce into records.
 
+use gaze_calibration::Profile;
 use gaze_protocol::{GazeEvent, GazeSample, OpenEvent as OpenGazeEvent, PointOfRegard};
 
 use super::{
-    Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit, OpenEvent, Por,
-    Pursuit, Record, Saccade, Sample, ScreenRecord,
+    CalibrationRecord, Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit,
+    OpenEvent, Por, Pursuit, Record, Saccade, Sample, ScreenRecord,
 };
 use crate::frame::FrameName;
 use crate::vision::{EyeObservation, Observation};
+
+impl CalibrationRecord {
+    /// What a profile says of itself.
+    pub fn of(profile: &Profile) -> Self {
+        let quality = &profile.quality;
+        let of_targets = quality.targets.iter();
+        CalibrationRecord {
+            model: profile.kind().to_string(),
+            created_unix_s: profile.created_unix_s,
+            accuracy_deg: quality.accuracy_deg,
+            worst_accuracy_deg: of_targets
+                .clone()
+                .filter_map(|target| target.accuracy_deg)
+                .max_by(f32::total_cmp),
+            precision_sd_deg: quality.precision_sd_deg,
+            data_loss: quality.data_loss,
+            targets_mm: of_targets
+                .map(|target| [target.target.x_mm, target.target.y_mm])
+                .collect(),
+        }
+    }
+}
 
 impl ScreenRecord {
     fn por(&self, por: PointOfRegard) -> Por {

@@ -14,27 +14,39 @@ use tracing::{info, warn};
 use super::scene_view::SceneView;
 use super::{SceneChange, SceneRequest, ServerSettings};
 use crate::metrics::{Counter, Metrics};
-use crate::record::{Record, RecordKind};
+use crate::record::{ErrorRecord, Record, RecordKind, TimedRecord};
 
-/// A record as text, made once and shared by all clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line(Utf8Bytes);
+/// A record and its text, made once and shared by all clients.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line(Arc<(TimedRecord, Utf8Bytes)>);
 
 impl Line {
-    pub(super) fn new(record: &Record) -> Self {
+    pub(super) fn new(record: TimedRecord) -> Self {
         let mut text = record.to_line();
         text.push('\n');
-        Line(Utf8Bytes::from(text))
+        Line(Arc::new((record, Utf8Bytes::from(text))))
+    }
+
+    pub(super) fn error(message: String) -> Self {
+        Line::new(TimedRecord {
+            record: Record::Error(ErrorRecord { message }),
+            at: None,
+        })
+    }
+
+    /// The record itself, for outputs with words of their own.
+    pub(super) fn record(&self) -> &TimedRecord {
+        &self.0.0
     }
 
     /// With the line break, for the Unix socket.
     pub(super) fn bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        self.0.1.as_bytes()
     }
 
     /// Without the line break, for a WebSocket message.
     pub(super) fn message(&self) -> Utf8Bytes {
-        let bytes: Bytes = self.0.clone().into();
+        let bytes: Bytes = self.0.1.clone().into();
         let object = bytes.slice(..bytes.len() - 1);
         Utf8Bytes::try_from(object).expect("text without its last ASCII byte is text")
     }
@@ -49,10 +61,17 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(record: &Record) -> Self {
+    pub(super) fn new(record: TimedRecord) -> Self {
         Outgoing {
-            kind: record.kind(),
+            kind: record.record.kind(),
             line: Line::new(record),
+        }
+    }
+
+    pub(super) fn of_line(record: TimedRecord, line: &str) -> Self {
+        Outgoing {
+            kind: record.record.kind(),
+            line: Line(Arc::new((record, Utf8Bytes::from(format!("{line}\n"))))),
         }
     }
 
@@ -63,19 +82,19 @@ impl Outgoing {
 
 /// Kinds of record, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KindSet(u8);
+pub(super) struct KindSet(u16);
 
 impl KindSet {
     /// The kinds listed; all when the list is empty.
     pub(super) fn of(kinds: &[RecordKind]) -> Self {
         if kinds.is_empty() {
-            return KindSet(u8::MAX);
+            return KindSet(u16::MAX);
         }
-        KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u8))
+        KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u16))
     }
 
     fn contains(self, kind: RecordKind) -> bool {
-        self.0 & (1 << kind as u8) != 0
+        self.0 & (1 << kind as u16) != 0
     }
 }
 
@@ -346,24 +365,33 @@ mod tests {
     }
 
     fn blink(onset_us: u64) -> Outgoing {
-        Outgoing::new(&Record::Blink(Interval {
-            onset_us,
-            offset_us: onset_us + 100_000,
-            id: 1,
-        }))
+        Outgoing::new(TimedRecord {
+            record: Record::Blink(Interval {
+                onset_us,
+                offset_us: onset_us + 100_000,
+                id: 1,
+            }),
+            at: None,
+        })
+    }
+
+    fn line_of(text: &'static str) -> Line {
+        let mut line = Line::error(String::new());
+        Arc::get_mut(&mut line.0).unwrap().1 = Utf8Bytes::from_static(text);
+        line
     }
 
     fn sample_line() -> Outgoing {
         Outgoing {
             kind: Some(RecordKind::Sample),
-            line: Line(Utf8Bytes::from_static("{}\n")),
+            line: line_of("{}\n"),
         }
     }
 
     fn header() -> Outgoing {
         Outgoing {
             kind: None,
-            line: Line(Utf8Bytes::from_static("{\"type\":\"header\"}\n")),
+            line: line_of("{\"type\":\"header\"}\n"),
         }
     }
 
@@ -373,7 +401,7 @@ mod tests {
 
     #[test]
     fn a_line_loses_only_its_break_on_the_websocket() {
-        let line = Line(Utf8Bytes::from_static("{\"frame\":\"ö.png\"}\n"));
+        let line = line_of("{\"frame\":\"ö.png\"}\n");
         assert_eq!(line.message().as_str(), "{\"frame\":\"ö.png\"}");
         assert_eq!(line.bytes().last(), Some(&b'\n'));
     }

@@ -40,6 +40,9 @@ const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 const ICON: &str = include_str!("page/icon.svg");
 
+/// What is read of a client at once.
+const READ_BUFFER: usize = 2048;
+
 /// How long a client has to take the closing message.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -151,6 +154,8 @@ async fn events(
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
+        // Clients say little: a subscriber costs memory for as long as it stays.
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(async move |socket| {
             let alive = state.alive.upgrade();
             send_events(socket, &state.hub, kinds.as_deref()).await;

@@ -41,6 +41,21 @@ fn text(id: SceneObjectId) -> String {
 }
 
 impl SceneView {
+    /// The objects' names and boxes: x, y, width, height as shares of the screen.
+    pub(super) fn areas(&self) -> impl Iterator<Item = (&str, [f32; 4])> {
+        let [width_px, height_px] = [self.width_px, self.height_px];
+        self.objects.iter().map(move |object| {
+            let [x, y, width, height] = object.box_px;
+            let area = [
+                x / width_px,
+                y / height_px,
+                width / width_px,
+                height / height_px,
+            ];
+            (object.id.as_str(), area)
+        })
+    }
+
     /// Applies a change that the tracking stage has accepted; in its order: removed, moved, added.
     pub(super) fn apply(&mut self, change: SceneChange) {
         match change {
@@ -77,7 +92,9 @@ mod tests {
         match serde_json::from_str(json).unwrap() {
             ClientMessage::Scene(scene) => SceneChange::Replace(scene),
             ClientMessage::SceneUpdate(update) => SceneChange::Update(update),
-            ClientMessage::Subscribe { .. } => unreachable!("not a scene"),
+            ClientMessage::Subscribe { .. } | ClientMessage::Time { .. } => {
+                unreachable!("not a scene")
+            }
         }
     }
 

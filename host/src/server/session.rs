@@ -9,8 +9,9 @@ use tracing::debug;
 
 use super::fan_out::{Hub, KindSet, Line};
 use super::{MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, SceneChange, SceneRequest};
+use crate::clock::CaptureTime;
 use crate::metrics::Counter;
-use crate::record::{ClientMessage, ErrorRecord, Record, RecordKind};
+use crate::record::{ClientMessage, Record, RecordKind, TimeEcho, TimedRecord};
 
 /// How long a scene message waits between two attempts to reach a busy tracking stage.
 const SCENE_RETRY: Duration = Duration::from_millis(5);
@@ -47,6 +48,14 @@ impl Session {
         let taken = match message {
             ClientMessage::Subscribe { types } => {
                 self.subscribe(&types);
+                Ok(())
+            }
+            ClientMessage::Time { echo } => {
+                let answer = TimedRecord {
+                    record: Record::Time(TimeEcho { echo }),
+                    at: Some(CaptureTime::now()),
+                };
+                self.hub.deliver(self.id, Line::new(answer));
                 Ok(())
             }
             ClientMessage::Scene(scene) => self.ask(SceneChange::Replace(scene)).await,
@@ -103,8 +112,7 @@ impl Session {
         } else {
             String::from(why)
         };
-        self.hub
-            .deliver(self.id, Line::new(&Record::Error(ErrorRecord { message })));
+        self.hub.deliver(self.id, Line::error(message));
         if is_last {
             ControlFlow::Break(())
         } else {
@@ -126,7 +134,7 @@ fn parse(message: &[u8]) -> Result<Option<ClientMessage>, String> {
     }
     serde_json::from_str(text).map(Some).map_err(|error| {
         format!(
-            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"scene\" or \"scene_update\""
+            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"time\", \"scene\" or \"scene_update\""
         )
     })
 }

@@ -32,6 +32,7 @@ impl Drop for Folder {
 struct Running {
     folder: Folder,
     page: SocketAddr,
+    outputs: Vec<SocketAddr>,
     publisher: Option<Publisher>,
     scenes: crossbeam_channel::Receiver<SceneRequest>,
     metrics: Arc<Metrics>,
@@ -50,6 +51,7 @@ impl Running {
         };
         let server = Server::bind(settings, Arc::clone(&metrics)).unwrap();
         let page = server.page_address().unwrap();
+        let outputs = server.outputs().map(|(_, address)| address).collect();
         let publisher = server.publisher();
         let (to_tracking, scenes) = crossbeam_channel::bounded(1);
         let preview = Arc::new(PreviewSlot::new());
@@ -58,10 +60,11 @@ impl Running {
             scenes: to_tracking,
         };
         let thread = std::thread::spawn(move || server.run(links).unwrap());
-        publisher.publish(&header("first"));
+        publisher.publish(header("first"), None);
         Running {
             folder,
             page,
+            outputs,
             publisher: Some(publisher),
             scenes,
             metrics,
@@ -71,7 +74,8 @@ impl Running {
     }
 
     fn publish(&self, record: &Record) {
-        self.publisher.as_ref().unwrap().publish(record);
+        let publisher = self.publisher.as_ref().unwrap();
+        publisher.publish(record.clone(), None);
     }
 
     fn connect(&self) -> Client {
@@ -147,6 +151,7 @@ fn header(source: &str) -> Record {
         frame_size_px: Some([640, 480]),
         models: Vec::new(),
         user: None,
+        calibration: None,
         screen: ScreenRecord {
             width_mm: 531.0,
             height_mm: 299.0,
@@ -537,4 +542,91 @@ fn an_unknown_kind_in_the_query_is_named() {
     let n = stream.read(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..n]);
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[test]
+fn the_time_is_told_with_the_clients_own_number() {
+    let running = Running::start("time", ServerSettings::default());
+    let mut client = running.connect();
+    let before = CaptureTime::now();
+    client.say(r#"{"type":"time","echo":17}"#);
+    let answer = client.hear();
+    assert_eq!(
+        (&answer["type"], &answer["echo"]),
+        (&"time".into(), &17.into())
+    );
+    let told = answer["mono_us"].as_u64().unwrap();
+    assert!((before.mono_us..=CaptureTime::now().mono_us).contains(&told));
+    assert!(answer["unix_us"].is_u64());
+}
+
+#[test]
+fn a_record_that_is_replayed_keeps_its_bytes() {
+    let running = Running::start("bytes", ServerSettings::default());
+    let mut client = running.subscribed(ALL);
+    // Not as this program would write it.
+    let line = r#"{"type":"blink", "onset_us":5, "offset_us":6, "mono_us":7,"unix_us":8}"#;
+    let record = serde_json::from_str(line).unwrap();
+    running
+        .publisher
+        .as_ref()
+        .unwrap()
+        .publish_line(record, line);
+    let mut heard = String::new();
+    client.0.read_line(&mut heard).unwrap();
+    assert_eq!(heard.trim_end(), line);
+}
+
+#[test]
+fn outputs_are_for_this_machine_alone() {
+    let settings = ServerSettings {
+        listen: None,
+        outputs: OutputSettings {
+            open_gaze: Some(SocketAddr::from(([0, 0, 0, 0], 4242))),
+            ..OutputSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let refused = Server::bind(settings, Arc::new(Metrics::new())).unwrap_err();
+    assert!(
+        refused.to_string().contains("ssh -L 4242:127.0.0.1:4242"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn every_output_has_a_port_and_a_greeting() {
+    let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let settings = ServerSettings {
+        outputs: OutputSettings {
+            open_gaze: any,
+            pupil: any,
+            eye_tribe: any,
+            mqtt: None,
+        },
+        ..ServerSettings::default()
+    };
+    let running = Running::start("outputs", settings);
+    let [open_gaze, pupil, _, _, eye_tribe] = running.outputs[..] else {
+        panic!("{:?}", running.outputs)
+    };
+    for (address, question, answer) in [
+        (
+            open_gaze,
+            &b"<GET ID=\"API_ID\" />\r\n"[..],
+            &b"<ACK ID=\"API_ID\""[..],
+        ),
+        (pupil, b"\xff", b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL"),
+        (
+            eye_tribe,
+            b"{\"category\":\"heartbeat\"}",
+            b"{\"category\":\"heartbeat\"",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(question).unwrap();
+        let mut heard = vec![0; answer.len()];
+        stream.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, answer);
+    }
 }

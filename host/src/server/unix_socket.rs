@@ -13,7 +13,6 @@ use tracing::warn;
 use super::MAX_MESSAGE_BYTES;
 use super::fan_out::{Hub, Line};
 use super::session::Session;
-use crate::record::{ErrorRecord, Record};
 
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -53,10 +52,8 @@ enum Written {
 
 async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {
     let Ok(mut admission) = hub.admit("socket") else {
-        let full = Record::Error(ErrorRecord {
-            message: format!("{} clients are connected already", hub.settings.max_clients),
-        });
-        let _ = stream.try_write(Line::new(&full).bytes());
+        let full = format!("{} clients are connected already", hub.settings.max_clients);
+        let _ = stream.try_write(Line::error(full).bytes());
         let _ = stream.shutdown().await;
         return;
     };

@@ -2,6 +2,8 @@
 
 mod bench;
 mod checks;
+mod clients;
+mod server_bench;
 mod shell;
 
 use anyhow::Result;
@@ -33,6 +35,8 @@ enum Step {
     Ort,
     /// The live page in headless Chromium against the real daemon
     Browser,
+    /// Programs of others against the real daemon: PyGaze, pyzmq, pandas, the BIDS validator
+    Clients,
     /// The unit file: `systemd-analyze verify` and its exposure
     Systemd,
     /// Which crate may depend on which
@@ -46,10 +50,19 @@ enum Step {
     Smoke,
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
+        /// `server`: only a thousand subscribers and a hundred hostile clients
+        part: Option<BenchPart>,
         /// Half an hour of media time for the memory-growth run instead of one minute
         #[arg(long)]
         long: bool,
     },
+}
+
+/// A part of the benches.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum BenchPart {
+    /// The fan-out.
+    Server,
 }
 
 fn main() -> Result<()> {
@@ -63,6 +76,7 @@ fn main() -> Result<()> {
             checks::nostd()?;
             checks::ort()?;
             checks::browser()?;
+            clients::run_all()?;
             checks::training()?;
             checks::deny()
         }
@@ -72,11 +86,16 @@ fn main() -> Result<()> {
         Step::Nostd => checks::nostd(),
         Step::Ort => checks::ort(),
         Step::Browser => checks::browser(),
+        Step::Clients => clients::run_all(),
         Step::Systemd => checks::systemd(),
         Step::Dependencies => checks::dependencies(),
         Step::Deny => checks::deny(),
         Step::Training => checks::training(),
         Step::Smoke => checks::smoke(),
-        Step::Bench { long } => bench::run_all(long),
+        Step::Bench {
+            part: Some(BenchPart::Server),
+            ..
+        } => server_bench::run_all(),
+        Step::Bench { part: None, long } => bench::run_all(long),
     }
 }

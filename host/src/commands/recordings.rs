@@ -1,0 +1,148 @@
+//! `gazed record`, `gazed replay`, `gazed export`.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::{ExportArgs, RecordArgs, ReplayArgs};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::recording::{
+    self, BidsNames, BlockSettings, Exports, RecordSettings, RecordingEnd, ReplayError,
+};
+use crate::server::{PreviewSlot, ServerLinks, SocketUse, socket_path};
+use crate::setup;
+use crate::stop::StopFlag;
+
+pub(super) fn record(arguments: RecordArgs, config: Config) -> Result<ExitCode> {
+    let path = path_of(&arguments.name, arguments.state, &config)?;
+    let settings = RecordSettings {
+        socket: socket_path(
+            arguments
+                .socket
+                .as_deref()
+                .or(config.server.socket.as_deref()),
+            SocketUse::Connect,
+        )?,
+        from: arguments.from,
+        blocks: BlockSettings {
+            block_ms: u64::from(config.recording.block_ms),
+            sync: config.recording.sync,
+        },
+        acknowledges: arguments.acknowledge,
+        path: path.clone(),
+    };
+    let stop = stop_on_signals()?;
+    eprintln!("recording to {}", path.display());
+    let n_records = recording::record(&settings, &stop)?;
+    eprintln!("{n_records} records in {}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCode> {
+    let path = path_of(&arguments.name, arguments.state, &config)?;
+    if let Some(out) = arguments.out {
+        let file: Box<dyn Write> = if out == Path::new("-") {
+            Box::new(io::stdout().lock())
+        } else {
+            let file = std::fs::File::create(&out);
+            Box::new(file.with_context(|| format!("cannot write {}", out.display()))?)
+        };
+        return match recording::write_lines(&path, &mut BufWriter::new(file)) {
+            Ok(end) => Ok(say_end(&path, end)),
+            // Whoever read the output has gone (`gazed replay … | head`).
+            Err(ReplayError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
+    if let Some(socket) = arguments.socket {
+        config.server.socket = Some(socket);
+    }
+    if let Some(listen) = arguments.listen {
+        config.server.listen = listen;
+    }
+    let server = super::bind_server(&config, &Arc::new(Metrics::new()))?;
+    let publisher = server.publisher();
+    let stop = stop_on_signals()?;
+    // Nobody tracks: objects that are announced now are refused, as the daemon's end does.
+    let (scenes, _) = crossbeam_channel::bounded(1);
+    let links = ServerLinks {
+        preview: Arc::new(PreviewSlot::new()),
+        scenes,
+    };
+    let serving = std::thread::Builder::new()
+        .name("gaze-server".to_owned())
+        .spawn(move || server.run(links))
+        .context("cannot start the server")?;
+    let played = recording::play(&path, arguments.speed, &publisher, &stop);
+    drop(publisher);
+    let served = serving.join();
+    served.unwrap_or_else(|_| panic!("the server's own message is above"))?;
+    match played {
+        Ok(end) => Ok(say_end(&path, end)),
+        Err(ReplayError::Stopped) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn export(arguments: ExportArgs, config: Config) -> Result<ExitCode> {
+    let path = path_of(&arguments.name, arguments.state, &config)?;
+    let exports = Exports {
+        csv: arguments.csv,
+        parquet: arguments.parquet,
+        bids: arguments.bids,
+        names: BidsNames {
+            subject: arguments.subject,
+            task: arguments.task,
+        },
+    };
+    let end = recording::export(&path, &exports)?;
+    Ok(say_end(&path, end))
+}
+
+fn path_of(name: &str, state: Option<PathBuf>, config: &Config) -> Result<PathBuf> {
+    let state = match state {
+        Some(state) => state,
+        None => setup::state_folder(config)?,
+    };
+    Ok(recording::path_of(name, &state))
+}
+
+/// Says it when a recording does not end as it should; all that is in it was used.
+fn say_end(path: &Path, end: RecordingEnd) -> ExitCode {
+    match end {
+        RecordingEnd::Closed => {}
+        RecordingEnd::Open => eprintln!(
+            "{}: was not closed: the recorder was killed, or still records",
+            path.display()
+        ),
+        RecordingEnd::Torn { bytes } => eprintln!(
+            "{}: ends within a block: the recorder was killed, or the power failed; its last {bytes} bytes are not used",
+            path.display()
+        ),
+    }
+    ExitCode::SUCCESS
+}
+
+/// A flag that Ctrl-C and `kill` raise.
+fn stop_on_signals() -> Result<StopFlag> {
+    let stop = StopFlag::new();
+    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
+    let on_signal = stop.clone();
+    std::thread::Builder::new()
+        .name("gaze-signal".to_owned())
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                on_signal.raise();
+            }
+        })
+        .context("cannot start the thread that waits for signals")?;
+    Ok(stop)
+}

@@ -1,0 +1,206 @@
+//! `gazed record`: from a running daemon, or from lines, to a file.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{BlockSettings, RecordingError, RecordingWriter};
+use crate::stop::StopFlag;
+use crate::watch::{self, WatchError};
+
+/// How often a silent stream lets the recorder look at the clock and at the stop flag.
+const LOOK_UP: Duration = Duration::from_millis(50);
+
+/// What is recorded, and where to.
+#[derive(Clone, Debug)]
+pub struct RecordSettings {
+    /// The recording's file.
+    pub path: PathBuf,
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// Lines of records instead of a daemon; `-` is standard input.
+    pub from: Option<PathBuf>,
+    /// Blocks and the disk.
+    pub blocks: BlockSettings,
+    /// Print the number of safe records after each block.
+    pub acknowledges: bool,
+}
+
+/// Why recording ended badly. What was written until then is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The daemon cannot be reached.
+    #[error(transparent)]
+    Daemon(#[from] WatchError),
+    /// The recording cannot be written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// The lines cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file of lines, or the socket.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The acknowledgements cannot be printed.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// What every record has.
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    _kind: String,
+}
+
+/// Records until the stream ends or the flag is raised; gives the number of records.
+///
+/// # Errors
+/// [`RecordError`].
+pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordError> {
+    match &settings.from {
+        None => {
+            let stream = watch::connect(&settings.socket)?;
+            subscribe(&stream).map_err(|source| RecordError::Read {
+                path: settings.socket.clone(),
+                source,
+            })?;
+            let source = Source::Daemon(&settings.socket);
+            take_all(BufReader::new(stream), source, settings, stop)
+        }
+        Some(path) if path == Path::new("-") => {
+            take_all(io::stdin().lock(), Source::Lines(path), settings, stop)
+        }
+        Some(path) => {
+            let file = File::open(path).map_err(|source| RecordError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            take_all(BufReader::new(file), Source::Lines(path), settings, stop)
+        }
+    }
+}
+
+fn subscribe(mut stream: &UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(LOOK_UP))?;
+    stream.write_all(b"{\"type\":\"subscribe\"}\n")
+}
+
+fn take_all(
+    lines: impl BufRead,
+    source: Source,
+    settings: &RecordSettings,
+    stop: &StopFlag,
+) -> Result<u64, RecordError> {
+    let mut writer = RecordingWriter::create(&settings.path, settings.blocks)?;
+    let taken = take_lines(lines, source, settings, stop, &mut writer);
+    // Whatever ended it, what came until then is kept.
+    let n_records = writer.finish()?;
+    taken?;
+    if settings.acknowledges {
+        acknowledge(n_records)?;
+    }
+    Ok(n_records)
+}
+
+fn take_lines(
+    mut lines: impl BufRead,
+    source: Source,
+    settings: &RecordSettings,
+    stop: &StopFlag,
+    writer: &mut RecordingWriter,
+) -> Result<(), RecordError> {
+    let mut acknowledged = 0;
+    let mut line = Vec::new();
+    let mut n_lines = 0;
+    while !stop.is_raised() {
+        match lines.read_until(b'\n', &mut line) {
+            Ok(n) if n == 0 || source.is_cut_off(&line) => return source.end(),
+            Ok(_) => {
+                n_lines += 1;
+                if let Some(record) = checked(&line, source.path(), n_lines)? {
+                    writer.push(record)?;
+                }
+                line.clear();
+            }
+            Err(error) if is_silence(&error) => writer.end_block_if_due()?,
+            Err(error) => {
+                return Err(RecordError::Read {
+                    path: source.path().to_owned(),
+                    source: error,
+                });
+            }
+        }
+        if settings.acknowledges && writer.safe_lines() != acknowledged {
+            acknowledged = writer.safe_lines();
+            acknowledge(acknowledged)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where lines come from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// A daemon at this socket.
+    Daemon(&'a Path),
+    /// A file; its end is the recording's.
+    Lines(&'a Path),
+}
+
+impl<'a> Source<'a> {
+    fn path(self) -> &'a Path {
+        match self {
+            Source::Daemon(path) | Source::Lines(path) => path,
+        }
+    }
+
+    /// A daemon that was killed may leave half a record; the last line of a file may lack its break.
+    fn is_cut_off(self, line: &[u8]) -> bool {
+        matches!(self, Source::Daemon(_)) && line.last() != Some(&b'\n')
+    }
+
+    fn end(self) -> Result<(), RecordError> {
+        match self {
+            Source::Lines(_) => Ok(()),
+            Source::Daemon(path) => {
+                let path = path.to_owned();
+                Err(WatchError::Ended { path }.into())
+            }
+        }
+    }
+}
+
+/// The record in a line, without its break; none for an empty line.
+fn checked<'a>(line: &'a [u8], from: &Path, number: u64) -> Result<Option<&'a [u8]>, RecordError> {
+    let record = line.trim_ascii();
+    if record.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice::<Typed>(record).map_err(|error| RecordingError::NotARecord {
+        path: from.to_owned(),
+        line: number,
+        reason: error.to_string(),
+    })?;
+    Ok(Some(record))
+}
+
+fn is_silence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
+}
+
+fn acknowledge(n_records: u64) -> Result<(), RecordError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{n_records}")
+        .and_then(|()| out.flush())
+        .map_err(RecordError::Output)
+}

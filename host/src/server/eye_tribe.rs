@@ -1,0 +1,451 @@
+//! The Eye Tribe's API (JSON over TCP): on with `outputs.eye_tribe = "127.0.0.1:6555"`.
+//!
+//! ```python
+//! import json, socket
+//! tracker = socket.create_connection(("127.0.0.1", 6555))
+//! tracker.sendall(b'{"category":"tracker","request":"set","values":{"push":true,"version":1}}\n')
+//! for line in tracker.makefile():
+//!     message = json.loads(line)
+//!     if "frame" in message.get("values", {}):
+//!         print(message["values"]["frame"]["avg"])
+//! ```
+//!
+//! `raw` and `avg` are the point of regard and the mean of the fixation that goes on, px with the
+//! origin top-left, for both eyes alike; the screen's pixels are those of `[screen]`, else
+//! 1920 x 1080. `time` is milliseconds of the machine's monotonic clock. `psize` is 0: pupils are
+//! not measured. `calibration` requests are answered with 403: calibrate with `gazed calibrate`.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::MAX_BAD_MESSAGES;
+use super::fan_out::Hub;
+use super::output::Dialect;
+use super::resting::Resting;
+use crate::clock::CaptureTime;
+use crate::metrics::{Counter, Metrics};
+use crate::record::{Eye, Header, OpenEvent, Record, Sample, TimedRecord};
+
+/// Longest message of a client.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// How often a client should say that it is there.
+const HEARTBEAT_MS: u32 = 3000;
+
+/// Bits of a frame's `state`.
+const STATE_GAZE: u32 = 1;
+const STATE_EYES: u32 = 2;
+const STATE_PRESENCE: u32 = 4;
+const STATE_LOST: u32 = 16;
+
+const OK: u32 = 200;
+const BAD_REQUEST: u32 = 400;
+const FORBIDDEN: u32 = 403;
+const NOT_FOUND: u32 = 404;
+
+/// One client's conversation.
+#[derive(Debug)]
+pub(super) struct EyeTribe {
+    metrics: Arc<Metrics>,
+    buffer: Vec<u8>,
+    bad_in_a_row: u32,
+    is_pushing: bool,
+    header: Option<Header>,
+    frame: Option<Value>,
+    resting: Resting,
+    frame_rate_hz: f64,
+    last_t_us: Option<u64>,
+    is_calibrated: bool,
+}
+
+impl EyeTribe {
+    pub(super) fn new(hub: &Hub) -> Self {
+        EyeTribe {
+            metrics: Arc::clone(&hub.metrics),
+            buffer: Vec::new(),
+            bad_in_a_row: 0,
+            is_pushing: false,
+            header: None,
+            frame: None,
+            resting: Resting::default(),
+            frame_rate_hz: 30.0,
+            last_t_us: None,
+            is_calibrated: false,
+        }
+    }
+}
+
+impl Dialect for EyeTribe {
+    /// Objects follow each other with or without a line's end between.
+    fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
+        self.buffer.extend(bytes);
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut requests = serde_json::Deserializer::from_slice(&buffer).into_iter::<Value>();
+        loop {
+            match requests.next() {
+                Some(Ok(request)) => self.answer(&request, out),
+                Some(Err(error)) if !error.is_eof() => {
+                    self.metrics.count(Counter::MessagesRefused);
+                    send(
+                        out,
+                        &json!({"statuscode": BAD_REQUEST, "values": {"statusmessage": error.to_string()}}),
+                    );
+                    return ControlFlow::Break(());
+                }
+                _ => break,
+            }
+        }
+        self.buffer = buffer[requests.byte_offset()..].to_vec();
+        if self.buffer.len() > MAX_MESSAGE || self.bad_in_a_row >= MAX_BAD_MESSAGES {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn tell(&mut self, record: &TimedRecord, out: &mut Vec<u8>) {
+        self.resting.take(&record.record);
+        match &record.record {
+            Record::Header(header) => self.header = Some(header.clone()),
+            Record::Sample(sample) => {
+                if let Some(last_t_us) = self.last_t_us.replace(sample.t_us)
+                    && sample.t_us > last_t_us
+                {
+                    self.frame_rate_hz = 1e6 / (sample.t_us - last_t_us) as f64;
+                }
+                self.is_calibrated = sample.validity == gaze_protocol::Validity::Valid;
+                let resting = self.resting.now(sample);
+                let frame = frame(sample, resting, record.at, self.screen_px());
+                if self.is_pushing {
+                    send(
+                        out,
+                        &json!({"category": "tracker", "statuscode": OK, "values": {"frame": frame}}),
+                    );
+                }
+                self.frame = Some(frame);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl EyeTribe {
+    fn answer(&mut self, request: &Value, out: &mut Vec<u8>) {
+        let word = |key: &str| request[key].as_str().unwrap_or_default();
+        let (category, verb) = (word("category"), word("request"));
+        let values = &request["values"];
+        let (status, values) = match (category, verb) {
+            ("heartbeat", _) => {
+                self.bad_in_a_row = 0;
+                return send(out, &json!({"category": "heartbeat", "statuscode": OK}));
+            }
+            ("tracker", "get") => self.get(values),
+            ("tracker", "set") => self.set(values),
+            ("calibration", _) => (
+                FORBIDDEN,
+                json!({"statusmessage": "calibrate with `gazed calibrate`"}),
+            ),
+            _ => (
+                NOT_FOUND,
+                json!({"statusmessage": "no such category or request"}),
+            ),
+        };
+        if status == OK {
+            self.bad_in_a_row = 0;
+        } else {
+            self.bad_in_a_row += 1;
+            self.metrics.count(Counter::MessagesRefused);
+        }
+        send(
+            out,
+            &json!({"category": category, "request": verb, "statuscode": status, "values": values}),
+        );
+    }
+
+    fn get(&self, wanted: &Value) -> (u32, Value) {
+        let mut found = Map::new();
+        for key in wanted
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            let Some(value) = self.value(key) else {
+                return (
+                    NOT_FOUND,
+                    json!({"statusmessage": format!("no value {key}")}),
+                );
+            };
+            found.insert(key.to_owned(), value);
+        }
+        if found.is_empty() {
+            return (
+                BAD_REQUEST,
+                json!({"statusmessage": "values must be a list of names"}),
+            );
+        }
+        (OK, found.into())
+    }
+
+    fn value(&self, key: &str) -> Option<Value> {
+        let [width_px, height_px] = self.screen_px();
+        let screen = self.header.as_ref().map(|header| &header.screen);
+        Some(match key {
+            "push" => self.is_pushing.into(),
+            "heartbeatinterval" => HEARTBEAT_MS.into(),
+            "version" => 1.into(),
+            // 0 connected, 4 no stream.
+            "trackerstate" => u32::from(self.frame.is_none()).wrapping_mul(4).into(),
+            "framerate" => self.frame_rate_hz.round().into(),
+            "iscalibrated" => self.is_calibrated.into(),
+            "iscalibrating" => false.into(),
+            "calibresult" => {
+                let calibration = self
+                    .header
+                    .as_ref()
+                    .and_then(|header| header.calibration.as_ref());
+                // Without a calibration `result` is false, and the degrees mean nothing.
+                let deg = calibration.and_then(|calibration| calibration.accuracy_deg);
+                let deg = deg.unwrap_or_default();
+                json!({
+                    "result": self.is_calibrated, "deg": deg, "degl": deg, "degr": deg, "calibpoints": [],
+                })
+            }
+            "frame" => self.frame.clone().unwrap_or_else(empty_frame),
+            "screenindex" => 0.into(),
+            "screenresw" => width_px.into(),
+            "screenresh" => height_px.into(),
+            "screenpsyw" => screen.map(|screen| screen.width_mm / 1000.0).into(),
+            "screenpsyh" => screen.map(|screen| screen.height_mm / 1000.0).into(),
+            _ => return None,
+        })
+    }
+
+    fn set(&mut self, values: &Value) -> (u32, Value) {
+        let Some(values) = values.as_object() else {
+            return (
+                BAD_REQUEST,
+                json!({"statusmessage": "values must be an object"}),
+            );
+        };
+        for (key, value) in values {
+            match (key.as_str(), value) {
+                ("push", Value::Bool(is_pushing)) => self.is_pushing = *is_pushing,
+                ("version", Value::Number(_)) => {}
+                // The screen is what the settings say.
+                ("screenindex" | "screenresw" | "screenresh" | "screenpsyw" | "screenpsyh", _) => {}
+                _ => {
+                    return (
+                        BAD_REQUEST,
+                        json!({"statusmessage": format!("cannot set {key}")}),
+                    );
+                }
+            }
+        }
+        (OK, json!({}))
+    }
+
+    fn screen_px(&self) -> [u32; 2] {
+        let known = self.header.as_ref().and_then(|header| {
+            let screen = &header.screen;
+            Some([screen.width_px?, screen.height_px?])
+        });
+        known.unwrap_or([1920, 1080])
+    }
+}
+
+fn send(out: &mut Vec<u8>, message: &Value) {
+    out.extend(message.to_string().into_bytes());
+    out.push(b'\n');
+}
+
+fn frame(
+    sample: &Sample,
+    resting: Option<&OpenEvent>,
+    at: Option<CaptureTime>,
+    screen_px: [u32; 2],
+) -> Value {
+    let [width_px, height_px] = screen_px.map(f64::from);
+    let place = |por: Option<&crate::record::Por>| {
+        por.map_or(
+            json!({"x": 0.0, "y": 0.0}),
+            |por| json!({"x": f64::from(por.x) * width_px, "y": f64::from(por.y) * height_px}),
+        )
+    };
+    let usable = sample.por.as_ref().filter(|_| sample.validity.is_usable());
+    let raw = place(usable);
+    let average = place(
+        resting
+            .and_then(|fixation| fixation.por.as_ref())
+            .or(usable),
+    );
+    let eye = |eye: Option<&Eye>| {
+        let center = eye.map_or([0.0; 2], |eye| {
+            [
+                f64::from(eye.iris_px[0]) / sample.size_px[0].max(1) as f64,
+                f64::from(eye.iris_px[1]) / sample.size_px[1].max(1) as f64,
+            ]
+        });
+        json!({
+            "raw": raw, "avg": average, "psize": 0.0,
+            "pcenter": {"x": center[0], "y": center[1]},
+        })
+    };
+    let eyes = sample.eyes.as_ref();
+    let mut state = 0;
+    if sample.face.is_none() {
+        state |= STATE_LOST;
+    } else {
+        state |= STATE_PRESENCE | STATE_EYES;
+    }
+    if usable.is_some() {
+        state |= STATE_GAZE;
+    }
+    json!({
+        "timestamp": timestamp(at.map_or(0, |at| at.unix_us)),
+        "time": at.map_or(sample.t_us, |at| at.mono_us) / 1000,
+        "fix": resting.is_some(),
+        "state": state,
+        "raw": raw,
+        "avg": average,
+        "lefteye": eye(eyes.and_then(|eyes| eyes.left.as_ref())),
+        "righteye": eye(eyes.and_then(|eyes| eyes.right.as_ref())),
+    })
+}
+
+/// Before the first sample.
+fn empty_frame() -> Value {
+    let nowhere = json!({"x": 0.0, "y": 0.0});
+    let eye = json!({"raw": nowhere, "avg": nowhere, "psize": 0.0, "pcenter": nowhere});
+    json!({
+        "timestamp": timestamp(0), "time": 0, "fix": false, "state": STATE_LOST,
+        "raw": nowhere, "avg": nowhere, "lefteye": eye, "righteye": eye,
+    })
+}
+
+/// `2016-09-13 09:18:52.091`, UTC.
+fn timestamp(unix_us: u64) -> String {
+    let (days, ms) = (unix_us / 86_400_000_000, unix_us / 1000 % 86_400_000);
+    let [year, month, day] = civil(days as i64);
+    format!(
+        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:03}",
+        ms / 3_600_000,
+        ms / 60_000 % 60,
+        ms / 1000 % 60,
+        ms % 1000
+    )
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (H. Hinnant, `civil_from_days`).
+fn civil(days: i64) -> [i64; 3] {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    [year, month, day]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client() -> EyeTribe {
+        EyeTribe {
+            metrics: Arc::new(Metrics::new()),
+            buffer: Vec::new(),
+            bad_in_a_row: 0,
+            is_pushing: false,
+            header: None,
+            frame: None,
+            resting: Resting::default(),
+            frame_rate_hz: 30.0,
+            last_t_us: None,
+            is_calibrated: false,
+        }
+    }
+
+    fn say(client: &mut EyeTribe, text: &str) -> Vec<Value> {
+        let mut out = Vec::new();
+        let _ = client.hear(text.as_bytes(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn requests_without_line_ends_and_in_pieces_are_answered() {
+        let mut client = client();
+        let request = r#"{"category":"tracker","request":"get","values":["push","version"]}"#;
+        let (first, second) = request.split_at(30);
+        assert!(say(&mut client, first).is_empty());
+        let answers = say(
+            &mut client,
+            &format!("{second}{{\"category\":\"heartbeat\"}}"),
+        );
+        assert_eq!(answers[0]["values"], json!({"push": false, "version": 1}));
+        assert_eq!(
+            answers[1],
+            json!({"category": "heartbeat", "statuscode": 200})
+        );
+    }
+
+    #[test]
+    fn every_value_of_the_protocol_can_be_asked_for() {
+        for key in [
+            "push",
+            "heartbeatinterval",
+            "version",
+            "trackerstate",
+            "framerate",
+            "iscalibrated",
+            "iscalibrating",
+            "calibresult",
+            "frame",
+            "screenindex",
+            "screenresw",
+            "screenresh",
+            "screenpsyw",
+            "screenpsyh",
+        ] {
+            let request = json!({"category": "tracker", "request": "get", "values": [key]});
+            let answers = say(&mut client(), &request.to_string());
+            assert_eq!(answers[0]["statuscode"], 200, "{key}");
+            assert!(answers[0]["values"].get(key).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_ends_the_client_and_wrong_requests_are_told() {
+        let mut client = client();
+        let answers = say(
+            &mut client,
+            r#"{"category":"tracker","request":"get","values":["tea"]}"#,
+        );
+        assert_eq!(answers[0]["statuscode"], 404);
+        let answers = say(
+            &mut client,
+            r#"{"category":"calibration","request":"start"}"#,
+        );
+        assert_eq!(answers[0]["statuscode"], 403);
+        assert!(client.hear(b"hello", &mut Vec::new()).is_break());
+    }
+
+    #[test]
+    fn timestamps_are_dates() {
+        // `date -u -d @1473758332.091`
+        assert_eq!(timestamp(1_473_758_332_091_000), "2016-09-13 09:18:52.091");
+        assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00.000");
+    }
+}

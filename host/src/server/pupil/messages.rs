@@ -1,0 +1,337 @@
+//! Records in the words of Pupil Core.
+
+use gaze_protocol::{GazeAngles, Validity};
+use serde_json::{Value, json};
+
+use crate::record::{Eye, Header, Por, Record, Sample, TimedRecord};
+use crate::server::fan_out::Hub;
+use crate::server::resting::Resting;
+use crate::server::scene_view::SceneView;
+
+/// The topic of gaze, its trailing dot included.
+const GAZE_TOPIC: &str = "gaze.3d.01.";
+
+/// The screen as a surface.
+const SCREEN: &str = "screen";
+
+/// Radius of the eye-ball, mm, as Pupil's eye model has it.
+const EYEBALL_MM: f64 = 10.392;
+
+/// Half of the mean distance between the pupils, mm (Dodgson 2004: 63 mm).
+const HALF_BETWEEN_EYES_MM: f64 = 31.5;
+
+/// What of the past the messages tell.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    header: Option<Header>,
+    is_closed: bool,
+    resting: Resting,
+    /// Greatest spread of the gaze in the fixation so far: least and greatest x and y, mm.
+    spread_mm: Option<(u32, [f32; 4])>,
+    scene: SceneView,
+    scene_change: u64,
+}
+
+impl Messages {
+    /// Hands to `send` every message of a record whose topic somebody `wants`. `seconds` turns a
+    /// monotonic time, µs, into Pupil time.
+    pub(super) fn of(
+        &mut self,
+        record: &TimedRecord,
+        hub: &Hub,
+        seconds: impl Fn(u64) -> f64,
+        wants: impl Fn(&str) -> bool,
+        mut send: impl FnMut(&str, Value),
+    ) {
+        self.resting.take(&record.record);
+        let sample = match &record.record {
+            Record::Header(header) => {
+                self.header = Some(header.clone());
+                return;
+            }
+            Record::Sample(sample) => sample,
+            _ => return,
+        };
+        // A stream without a clock has its own time.
+        let mono_us = record.at.map_or(sample.t_us, |at| at.mono_us);
+        let timestamp = seconds(mono_us);
+        let onset = |onset_us: u64| seconds((mono_us + onset_us).saturating_sub(sample.t_us));
+        let mut send_wanted = |topic: &str, datum: Value| {
+            if wants(topic) {
+                send(topic, datum);
+            }
+        };
+        let pupils = self.pupils(sample, timestamp);
+        for pupil in &pupils {
+            send_wanted(pupil["topic"].as_str().unwrap_or_default(), pupil.clone());
+        }
+        self.blink(sample, timestamp, &mut send_wanted);
+        let Some(por) = sample.por.as_ref() else {
+            return;
+        };
+        let gaze = self.gaze(sample, por, timestamp, &pupils);
+        let confidence = gaze["confidence"].clone();
+        send_wanted(GAZE_TOPIC, gaze);
+        let fixation = self.fixation(sample, timestamp, &confidence, onset);
+        if let Some(fixation) = &fixation {
+            send_wanted("fixations", fixation.clone());
+        }
+        self.look_at_scene(hub);
+        let place = self
+            .resting
+            .now(sample)
+            .and_then(|fixation| fixation.por.as_ref());
+        let screen = (SCREEN, [0.0, 0.0, 1.0, 1.0]);
+        for (name, [left, top, width, height]) in std::iter::once(screen).chain(self.scene.areas())
+        {
+            let share = |por: &Por| {
+                let x = f64::from(por.x - left) / f64::from(width);
+                let y = f64::from(por.y - top) / f64::from(height);
+                [x, 1.0 - y]
+            };
+            let on_surface = OnSurface {
+                name,
+                at: share(por),
+                timestamp,
+                confidence: &confidence,
+                fixation: fixation.as_ref().zip(place.map(share)),
+            };
+            send_wanted(&format!("surfaces.{name}"), on_surface.datum());
+        }
+    }
+
+    fn look_at_scene(&mut self, hub: &Hub) {
+        let change = hub.scene_change();
+        if change != self.scene_change {
+            self.scene_change = change;
+            self.scene = hub.scene();
+        }
+    }
+
+    /// The eyes that are seen: right (0) before left (1), as Pupil counts them.
+    fn pupils(&self, sample: &Sample, timestamp: f64) -> Vec<Value> {
+        let Some(eyes) = &sample.eyes else {
+            return Vec::new();
+        };
+        let sides = [(0, eyes.right.as_ref(), -1.0), (1, eyes.left.as_ref(), 1.0)];
+        sides
+            .into_iter()
+            .filter_map(|(id, eye, side)| Some(pupil(id, eye?, side, sample, timestamp)))
+            .collect()
+    }
+
+    fn gaze(&self, sample: &Sample, por: &Por, timestamp: f64, pupils: &[Value]) -> Value {
+        let [mut centers, mut normals] = [json!({}), json!({})];
+        if let Some(head) = &sample.head {
+            let [x, y, z] = head.position_mm.map(f64::from);
+            let half_width = self
+                .header
+                .as_ref()
+                .map_or(0.0, |header| f64::from(header.screen.width_mm) / 2.0);
+            for (id, side) in [("0", -1.0), ("1", 1.0)] {
+                // The observer's left is +x of the camera and the left of the screen.
+                let center = [half_width - x - side * HALF_BETWEEN_EYES_MM, y, -z];
+                let to = [
+                    f64::from(por.x_mm) - center[0],
+                    f64::from(por.y_mm) - center[1],
+                    -center[2],
+                ];
+                let length = to
+                    .iter()
+                    .map(|side| side * side)
+                    .sum::<f64>()
+                    .sqrt()
+                    .max(1.0);
+                centers[id] = json!(center);
+                normals[id] = json!(to.map(|side| side / length));
+            }
+        }
+        json!({
+            "topic": GAZE_TOPIC,
+            "timestamp": timestamp,
+            "norm_pos": [f64::from(por.x), 1.0 - f64::from(por.y)],
+            "confidence": confidence(sample),
+            "gaze_point_3d": [f64::from(por.x_mm), f64::from(por.y_mm), 0.0],
+            "eye_centers_3d": centers,
+            "gaze_normals_3d": normals,
+            "base_data": pupils,
+        })
+    }
+
+    fn blink(&mut self, sample: &Sample, timestamp: f64, send: &mut impl FnMut(&str, Value)) {
+        let is_closed = sample.validity == Validity::EyeClosed;
+        if is_closed != self.is_closed {
+            self.is_closed = is_closed;
+            let kind = if is_closed { "onset" } else { "offset" };
+            let blink = json!({
+                "topic": "blinks", "type": kind, "confidence": 1.0, "timestamp": timestamp,
+                "base_data": [], "record": true,
+            });
+            send("blinks", blink);
+        }
+    }
+
+    fn fixation(
+        &mut self,
+        sample: &Sample,
+        timestamp: f64,
+        confidence: &Value,
+        seconds: impl Fn(u64) -> f64,
+    ) -> Option<Value> {
+        let por = sample.por.as_ref()?;
+        let ongoing = self.resting.now(sample)?.clone();
+        let place = ongoing.por.as_ref()?;
+        let dispersion_deg = self.spread(ongoing.id, por, sample);
+        let duration_us = sample.t_us.saturating_sub(ongoing.onset_us);
+        Some(json!({
+            "topic": "fixations",
+            "id": ongoing.id,
+            "timestamp": seconds(ongoing.onset_us),
+            "duration": duration_us as f64 * 1e-3,
+            "dispersion": dispersion_deg,
+            "norm_pos": [f64::from(place.x), 1.0 - f64::from(place.y)],
+            "gaze_point_3d": [f64::from(place.x_mm), f64::from(place.y_mm), 0.0],
+            "confidence": confidence,
+            "method": "3d gaze",
+            "base_data": [[GAZE_TOPIC, timestamp]],
+        }))
+    }
+
+    /// The fixation's dispersion since it was told of: as a `fixation` record has it, from the
+    /// samples' points of regard; degrees of visual angle.
+    fn spread(&mut self, id: u32, por: &Por, sample: &Sample) -> f64 {
+        let here = [por.x_mm, por.x_mm, por.y_mm, por.y_mm];
+        let [left, right, top, bottom] = match self.spread_mm {
+            Some((of, spread)) if of == id => spread,
+            _ => here,
+        };
+        let spread = [
+            left.min(por.x_mm),
+            right.max(por.x_mm),
+            top.min(por.y_mm),
+            bottom.max(por.y_mm),
+        ];
+        self.spread_mm = Some((id, spread));
+        let distance_mm = sample
+            .head
+            .as_ref()
+            .map_or(f32::MAX, |head| head.position_mm[2]);
+        let [left, right, top, bottom] = spread;
+        f64::from(
+            ((right - left + bottom - top) / distance_mm.max(1.0))
+                .atan()
+                .to_degrees(),
+        )
+    }
+}
+
+/// 0 to 1: the eyes' own, and at most a half where the gaze is not to be relied on.
+fn confidence(sample: &Sample) -> f64 {
+    let eyes = sample.eyes.as_ref();
+    let of_eyes = [
+        eyes.and_then(|eyes| eyes.left.as_ref()),
+        eyes.and_then(|eyes| eyes.right.as_ref()),
+    ];
+    let best = of_eyes
+        .into_iter()
+        .flatten()
+        .map(|eye| f64::from(eye.confidence))
+        .fold(0.0, f64::max);
+    if sample.validity.is_usable() {
+        best
+    } else {
+        best.min(0.5)
+    }
+}
+
+fn pupil(id: u8, eye: &Eye, side: f64, sample: &Sample, timestamp: f64) -> Value {
+    let [width, height] = sample.size_px.map(|side| side.max(1) as f64);
+    let [x, y, radius] = eye.iris_px.map(f64::from);
+    let normal = sample.gaze.as_ref().map(|gaze| {
+        let angles = GazeAngles {
+            yaw_rad: gaze.yaw_rad,
+            pitch_rad: gaze.pitch_rad,
+        };
+        angles.to_vector().map(f64::from)
+    });
+    let center = sample.head.as_ref().map_or([0.0; 3], |head| {
+        let [x, y, z] = head.position_mm.map(f64::from);
+        [x + side * HALF_BETWEEN_EYES_MM, y, z]
+    });
+    let [nx, ny, nz] = normal.unwrap_or([0.0, 0.0, -1.0]);
+    let on_eyeball = [
+        center[0] + EYEBALL_MM * nx,
+        center[1] + EYEBALL_MM * ny,
+        center[2] + EYEBALL_MM * nz,
+    ];
+    // A direction that is not known must not look like one.
+    let confidence = normal.map_or(0.0, |_| f64::from(eye.confidence));
+    json!({
+        "topic": format!("pupil.{id}.3d"),
+        "id": id,
+        "method": "gazed",
+        "timestamp": timestamp,
+        "confidence": confidence,
+        "norm_pos": [x / width, 1.0 - y / height],
+        "diameter": 0.0,
+        "ellipse": { "center": [x, y], "axes": [2.0 * radius, 2.0 * radius], "angle": 0.0 },
+        "sphere": { "center": center, "radius": EYEBALL_MM },
+        "circle_3d": { "center": on_eyeball, "normal": [nx, ny, nz], "radius": 0.0 },
+        "theta": ny.clamp(-1.0, 1.0).acos(),
+        "phi": nz.atan2(nx),
+    })
+}
+
+/// Gaze on one surface.
+struct OnSurface<'a> {
+    name: &'a str,
+    /// Share of the surface, origin bottom-left.
+    at: [f64; 2],
+    timestamp: f64,
+    confidence: &'a Value,
+    /// The fixation that goes on, and where it is.
+    fixation: Option<(&'a Value, [f64; 2])>,
+}
+
+impl OnSurface<'_> {
+    fn datum(&self) -> Value {
+        let is_on = |at: [f64; 2]| at.iter().all(|share| (0.0..=1.0).contains(share));
+        let same = json!([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        let base = json!([GAZE_TOPIC, self.timestamp]);
+        let fixations: Vec<Value> = self
+            .fixation
+            .iter()
+            .map(|(fixation, at)| {
+                json!({
+                    "topic": "fixations_on_surface",
+                    "id": fixation["id"],
+                    "norm_pos": at,
+                    "confidence": self.confidence,
+                    "on_surf": is_on(*at),
+                    "base_data": ["fixations", fixation["timestamp"]],
+                    "timestamp": fixation["timestamp"],
+                    "duration": fixation["duration"],
+                    "dispersion": fixation["dispersion"],
+                })
+            })
+            .collect();
+        json!({
+            "topic": format!("surfaces.{}", self.name),
+            "name": self.name,
+            "timestamp": self.timestamp,
+            "surf_to_img_trans": same,
+            "img_to_surf_trans": same,
+            "surf_to_dist_img_trans": same,
+            "dist_img_to_surf_trans": same,
+            "gaze_on_surfaces": [{
+                "topic": format!("{GAZE_TOPIC}_on_surface"),
+                "norm_pos": self.at,
+                "confidence": self.confidence,
+                "on_surf": is_on(self.at),
+                "base_data": base,
+                "timestamp": self.timestamp,
+            }],
+            "fixations_on_surfaces": fixations,
+        })
+    }
+}

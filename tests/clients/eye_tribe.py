@@ -1,0 +1,38 @@
+"""PyTribe of python-pygaze, unmodified, against the Eye Tribe's API."""
+
+import csv
+import sys
+
+from by_path import pygaze_module
+from daemon import Gazed, Native, until
+
+
+def check(program):
+    pytribe = pygaze_module("pytribe")
+    with Gazed(program) as gazed:
+        native = Native(gazed)
+        until(lambda: native.samples, "a sample")
+        log = str(gazed.path / "log")
+        tracker = pytribe.EyeTribe(logfilename=log, host="127.0.0.1", port=gazed.ports["eye_tribe"])
+        tracker.start_recording()
+        start = len(native.samples)
+        until(lambda: len(native.samples) > start + 90, "three seconds of samples")
+        tracker.stop_recording()
+        assert None not in tracker.sample()
+        tracker.close()
+        by_ms = {mono_us // 1000: sample for mono_us, sample in native.samples.items()}
+        compared = 0
+        for row in csv.DictReader(open(log + ".tsv"), delimiter="\t"):
+            sample = row["timestamp"] != "MSG" and by_ms.get(int(row["time"]))
+            if not sample or not sample["por"]:
+                continue
+            compared += 1
+            for axis, pixels in (("x", 1920), ("y", 1080)):
+                assert abs(float(row[f"raw{axis}"]) - sample["por"][axis] * pixels) < 0.01, (row, sample)
+            assert (row["fix"] == "True") == sample["is_resting"], (row, sample)
+        assert compared > 30, compared
+    print(f"PyTribe: {compared} frames equal the native stream's")
+
+
+if __name__ == "__main__":
+    check(sys.argv[1])

@@ -1,0 +1,60 @@
+"""PyOpenGaze of python-pygaze, unmodified, against the Open Gaze API."""
+
+import csv
+import sys
+
+from by_path import pygaze_module
+from daemon import Gazed, Native, until
+
+
+def check(program):
+    opengaze = pygaze_module("opengaze")
+    with Gazed(program) as gazed:
+        native = Native(gazed)
+        log = str(gazed.path / "log.tsv")
+        port = gazed.ports["open_gaze"]
+        tracker = opengaze.OpenGazeTracker(ip="127.0.0.1", port=port, logfile=log)
+        # A second client with groups of its own does not disturb the first.
+        other = opengaze.OpenGazeTracker(ip="127.0.0.1", port=port, logfile=str(gazed.path / "other.tsv"))
+        assert other.enable_send_pog_fix(False)
+        assert tracker.get_time_tick_frequency() is not None
+        assert tracker.get_product_id() is not None and tracker.get_api_id() is not None
+        assert tracker.get_camera_size() is not None and tracker.get_screen_size() is not None
+        assert tracker.calibrate_clear() and tracker.calibrate_addpoint(0.25, 0.75)
+        # It may read an answer before it has taken it in: asked again, it gets it.
+        until(lambda: tracker.get_calibration_points() == [(0.25, 0.75)], "the point")
+        assert tracker.calibrate_reset()
+        until(lambda: len(tracker.get_calibration_points()) == 5, "the usual points")
+        assert tracker.calibrate_timeout(1.5) and tracker.calibrate_delay(0.75)
+        tracker.start_recording()
+        tracker.user_data("trial 1")
+        start = len(native.samples)
+        until(lambda: len(native.samples) > start + 120, "four seconds of samples")
+        assert all(value is not None for value in tracker.sample())
+        tracker.stop_recording()
+        for one in (tracker, other):
+            one.close()
+        rows = list(csv.DictReader(open(log), delimiter="\t"))
+        compared, fixations = 0, set()
+        for row in rows:
+            sample = native.samples.get(int(row["TIME_TICK"] or 0))
+            if sample is None:
+                continue
+            compared += 1
+            usable = sample["validity"] in ("valid", "uncalibrated", "stale_calibration") and sample["por"]
+            assert row["BPOGV"] == ("1" if usable else "0"), (row, sample)
+            if usable:
+                # Five digits are sent.
+                assert abs(float(row["BPOGX"]) - sample["por"]["x"]) < 1e-5, (row, sample)
+                assert abs(float(row["BPOGY"]) - sample["por"]["y"]) < 1e-5, (row, sample)
+            assert row["FPOGV"] == ("1" if sample["is_resting"] else "0"), (row, sample)
+            if row["FPOGV"] == "1":
+                fixations.add(row["FPOGID"])
+        assert compared > 60, f"{compared} of {len(rows)} rows were compared"
+        assert len(fixations) > 2, fixations
+        assert any(row["USER"] == "trial 1" for row in rows)
+    print(f"PyOpenGaze: {compared} records equal the native stream's, {len(fixations)} fixations")
+
+
+if __name__ == "__main__":
+    check(sys.argv[1])

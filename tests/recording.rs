@@ -1,0 +1,247 @@
+//! `gazed record`, `replay` and `export`: nothing that was acknowledged is lost, and what comes out
+//! is what went in.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gaze_tests::{Daemon, run_gazed};
+use serde_json::Value;
+
+const GAZED: &str = env!("CARGO_BIN_EXE_gazed");
+
+/// Kills of the recorder; `GAZED_KILLS` asks for more.
+const KILLS: usize = 20;
+
+/// Records of the synthetic observer, a little more than a block of the recording.
+fn lines() -> String {
+    let ran = run_gazed(
+        GAZED,
+        &["process", "synthetic:2", "--frames", "90", "--out", "-"],
+    );
+    assert!(ran.status.success(), "{ran:?}");
+    ran.stdout
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn replayed(recording: &Path) -> String {
+    let ran = run_gazed(GAZED, &["replay", text(recording), "--out", "-"]);
+    assert!(ran.status.success(), "{ran:?}");
+    ran.stdout
+}
+
+#[test]
+fn no_acknowledged_record_is_lost_when_the_recorder_is_killed() {
+    let kills = std::env::var("GAZED_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let input = lines().repeat(20);
+    for kill in 0..kills {
+        let path = folder.path().join(format!("{kill}.gazed"));
+        let mut recorder = Command::new(GAZED)
+            .args(["record", text(&path), "--from", "-", "--acknowledge"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdin = recorder.stdin.take().unwrap();
+        let fed = input.clone();
+        let feeding = std::thread::spawn(move || {
+            // Fails when the recorder is killed, as it should.
+            let _ = stdin.write_all(fed.as_bytes());
+        });
+        let acknowledged: usize = BufReader::new(recorder.stdout.take().unwrap())
+            .lines()
+            .take(1 + kill % 17)
+            .last()
+            .unwrap()
+            .unwrap()
+            .parse()
+            .unwrap();
+        recorder.kill().unwrap();
+        recorder.wait().unwrap();
+        feeding.join().unwrap();
+        let kept = replayed(&path);
+        assert!(input.starts_with(&kept), "kill {kill}");
+        assert!(
+            kept.lines().count() >= acknowledged,
+            "kill {kill}: {} records of {acknowledged}",
+            kept.lines().count()
+        );
+    }
+}
+
+#[test]
+fn a_recording_replays_byte_for_byte_and_exports_every_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let input = lines();
+    let from = folder.path().join("a.jsonl");
+    fs::write(&from, &input).unwrap();
+    let ran = run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(replayed(&path), input);
+    assert!(fs::metadata(&path).unwrap().len() < input.len() as u64 / 2);
+
+    let out = folder.path().join("out");
+    let [csv, parquet, bids] = ["csv", "parquet", "bids"].map(|name| out.join(name));
+    let arguments = [
+        "export",
+        text(&path),
+        "--csv",
+        text(&csv),
+        "--parquet",
+        text(&parquet),
+        "--bids",
+        text(&bids),
+    ];
+    let ran = run_gazed(GAZED, &arguments);
+    assert!(ran.status.success(), "{ran:?}");
+    let samples = fs::read_to_string(csv.join("samples.csv")).unwrap();
+    assert_eq!(samples.lines().count(), 1 + 90);
+    let records: Vec<Value> = input
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = records
+        .iter()
+        .find(|record| record["type"] == "sample")
+        .unwrap();
+    let row: Vec<&str> = samples.lines().nth(1).unwrap().split(',').collect();
+    let column = |name: &str| {
+        let names = samples.lines().next().unwrap();
+        row[names.split(',').position(|found| found == name).unwrap()]
+    };
+    assert_eq!(column("t_us"), first["t_us"].to_string());
+    assert_eq!(column("x_mm"), first["por"]["x_mm"].to_string());
+    assert_eq!(column("unix_us"), "", "a processed recording has no clock");
+    let is_event = |record: &&Value| {
+        let complete = ["fixation", "saccade", "pursuit", "blink", "gap"];
+        complete.contains(&record["type"].as_str().unwrap())
+    };
+    let n_events = records.iter().filter(is_event).count();
+    let events = fs::read_to_string(csv.join("events.csv")).unwrap();
+    assert_eq!(events.lines().count(), 1 + n_events);
+    // Parquet begins and ends with its name; a reader of others' making looks inside in `xtask clients`.
+    let bytes = fs::read(parquet.join("samples.parquet")).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    assert!(
+        bids.join("sub-01/beh/sub-01_task-gaze_recording-eye1_physio.tsv.gz")
+            .exists()
+    );
+
+    let again = run_gazed(GAZED, &arguments);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(again.stderr.contains("exists already"), "{again:?}");
+}
+
+#[test]
+fn a_running_daemon_is_recorded_until_the_recorder_is_told_to_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let daemon = Daemon::start(GAZED, &["--source", "synthetic:3"]);
+    let mut recorder = Command::new(GAZED)
+        .args(["record", text(&path), "--acknowledge", "--socket"])
+        .arg(daemon.socket())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = BufReader::new(recorder.stdout.take().unwrap()).lines();
+    acknowledged.next().unwrap().unwrap();
+    let pid = recorder.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let last: usize = acknowledged.last().unwrap().unwrap().parse().unwrap();
+    assert!(recorder.wait().unwrap().success());
+    let kept = replayed(&path);
+    assert_eq!(kept.lines().count(), last);
+    let records: Vec<Value> = kept
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records[0]["type"], "header");
+    let samples: Vec<&Value> = records
+        .iter()
+        .filter(|record| record["type"] == "sample")
+        .collect();
+    // Both clocks run with the frames.
+    for pair in samples.windows(2) {
+        let step = |key: &str| pair[1][key].as_u64().unwrap() - pair[0][key].as_u64().unwrap();
+        assert_eq!(step("mono_us"), step("t_us"));
+        // The clocks are read one after the other.
+        assert!(step("unix_us").abs_diff(step("t_us")) < 5000);
+    }
+}
+
+#[test]
+fn a_replay_serves_clients_the_recorded_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let from = folder.path().join("a.jsonl");
+    let input = lines();
+    fs::write(&from, &input).unwrap();
+    let ran = run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    assert!(ran.status.success(), "{ran:?}");
+    let daemon = Daemon::start_as(GAZED, &["replay", text(&path)], &[]);
+    let mut client = daemon.connect(r#"{"type":"subscribe","types":["sample"]}"#);
+    assert_eq!(client.record()["type"], "header");
+    let mut n_heard = 0;
+    while let Some(line) = client.line() {
+        assert!(input.contains(&format!("{line}\n")));
+        n_heard += 1;
+    }
+    assert!(n_heard > 0);
+    let (status, said) = daemon.wait();
+    assert!(status.success(), "{said}");
+}
+
+#[test]
+fn rubbish_is_not_recorded_and_what_came_before_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, from) = (folder.path().join("a.gazed"), folder.path().join("a.jsonl"));
+    let good = "{\"type\":\"blink\",\"onset_us\":1,\"offset_us\":2}\n";
+    fs::write(&from, format!("{good}not a record\n")).unwrap();
+    let ran = run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("line 2 is not a record"), "{ran:?}");
+    assert_eq!(replayed(&path), good);
+    let again = run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    assert!(again.stderr.contains("never overwritten"), "{again:?}");
+}
+
+#[test]
+fn a_rust_program_reads_records_and_asks_for_the_time() {
+    use gaze_host::client::Client;
+    use gaze_host::record::{Record, RecordKind};
+
+    let daemon = Daemon::start(GAZED, &["--source", "synthetic:3"]);
+    let mut client = Client::connect(Some(&daemon.socket())).unwrap();
+    client.subscribe(&[RecordKind::Sample]).unwrap();
+    assert!(matches!(
+        client.next().unwrap().unwrap().record,
+        Record::Header(_)
+    ));
+    let sample = client.next().unwrap().unwrap();
+    assert!(sample.at.is_some() && matches!(sample.record, Record::Sample(_)));
+    client.send(r#"{"type":"time","echo":4}"#).unwrap();
+    let echo = client
+        .map(Result::unwrap)
+        .find_map(|record| match record.record {
+            Record::Time(time) => time.echo.zip(record.at),
+            _ => None,
+        });
+    let (echo, at) = echo.unwrap();
+    assert_eq!(echo, 4);
+    assert!(at.mono_us > sample.at.unwrap().mono_us);
+}
