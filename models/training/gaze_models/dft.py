@@ -145,8 +145,11 @@ class DftTask(EyeTask):
 
             figures[f"{name} gaze median"] = float(np.median(errors(run, chosen)))
             shown += [np.hstack([*pair]) for pair in plain_batch(chosen)["patches"].numpy()[:12]]
-        cv2.imwrite(str(page), np.round(np.vstack(shown) * 255))
+        cv2.imwrite(str(page), np.round(np.vstack(shown) * 255).astype(np.uint8))
         return figures
+
+    def settle(self, network: DftNetwork) -> None:
+        """Do nothing: it states no sigma."""
 
     def golden_inputs(self) -> dict[str, np.ndarray]:
         """Return the eye network's golden eyes, enlarged."""

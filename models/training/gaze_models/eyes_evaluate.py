@@ -430,7 +430,9 @@ def corruptions(rng: np.random.Generator) -> dict[str, Callable[[np.ndarray], np
         return x + 0.7 * np.exp(-(((columns - cx) / 0.35) ** 2)) * np.exp(-(((rows - cy) / 0.35) ** 2))
 
     def jpeg(x: np.ndarray) -> np.ndarray:
-        shown = [cv2.imencode(".jpg", np.round(p * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1] for p in x]
+        shown = [
+            cv2.imencode(".jpg", np.round(p * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1] for p in x
+        ]
         return np.stack([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in shown]) / 255
 
     return {

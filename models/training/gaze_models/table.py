@@ -1,7 +1,8 @@
 """The table of what the networks reach: ``python -m gaze_models.table --data DIR [--runs runs]``.
 
-Takes the figures that ``evaluate`` left in ``runs/{face,landmarks,eyes,dft}/evaluation.json``, measures the chain of
-all three (finder, landmarks, eyes) on held-out pictures, and writes the table into ``models/README.md``.
+Takes the figures that ``evaluate`` and ``quantise`` left in the run folders of the eye network and the reference,
+measures the chain of all three (finder, landmarks, eyes) on held-out pictures, and writes the table into
+``models/README.md``.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def measure_chain(models: Path, data: Path, limit: int | None) -> dict[str, Any]
     }
 
 
-def rows(chain: dict[str, Any], face: dict, landmarks: dict, eyes: dict, dft: dict, models: Path) -> list[list[str]]:
+def rows(chain: dict[str, Any], eyes: dict, int8: dict, dft: dict, models: Path) -> list[list[str]]:
     """Return measure, aim and what was reached."""
     manifest = tomllib.loads((models / "manifest.toml").read_text())
     table = [
@@ -142,6 +143,16 @@ def rows(chain: dict[str, Any], face: dict, landmarks: dict, eyes: dict, dft: di
         ["networks of a tracked frame", "≤ 10 MMAC", f"{used / 1e6:.1f} MMAC"],
         ["all files", "≤ 1.5 MB", f"{size / 1e6:.2f} MB"],
     ]
+    if int8:
+        before, after = (max(int8[f"{name}, {kind}"][0] for name in ("real", "render")) for kind in ("float", "int8"))
+        table.append(
+            [
+                "int8 variant of the eye network: error, time, size over the float one's",
+                "ship the better",
+                f"{after / before:.2f}, {int8['ms_int8'] / int8['ms_float']:.2f}, "
+                f"{int8['bytes'][1] / int8['bytes'][0]:.2f}: float ships",
+            ]
+        )
     if dft:
         share = dft["ms_eyes"] / dft["ms_dft"]
         table.append(
@@ -162,11 +173,12 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--smoke", action="store_true", help="a few pictures; the table is printed only")
     arguments = parser.parse_args()
+    files = {"eyes": "eyes/evaluation.json", "int8": "eyes/int8.json", "dft": "dft/evaluation.json"}
     figures = {}
-    for name in ("face", "landmarks", "eyes", "dft"):
-        path = arguments.runs / name / "evaluation.json"
-        if not path.exists() and name != "dft":
-            parser.error(f"{path} is missing: run gaze_models.evaluate for {name} first")
+    for name, file in files.items():
+        path = arguments.runs / file
+        if name == "eyes" and not path.exists():
+            parser.error(f"{path} is missing: run gaze_models.evaluate first")
         figures[name] = json.loads(path.read_text()) if path.exists() else {}
     chain = measure_chain(arguments.models, arguments.data, 16 if arguments.smoke else None)
     table = [["measure", "aim", "reached (95 %)"], ["---", "---", "---"]]
