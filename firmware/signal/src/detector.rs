@@ -10,6 +10,7 @@ use crate::fixation::UsableSample;
 use crate::idt::{Idt, IdtSettings};
 use crate::ivt::{Ivt, IvtSettings};
 use crate::life::{Lives, Open};
+use crate::network::{Network, NetworkSettings};
 use crate::noise::Noise;
 use crate::runs::RunSettings;
 use crate::settings::{SettingProblem, SettingProblems, settings};
@@ -26,6 +27,8 @@ pub enum Detector {
     Ivt,
     /// Dispersion threshold: for clean, slow trackers.
     Idt,
+    /// A small recurrent network, which also tells pursuit. For trackers of 60 Hz and more.
+    Network,
 }
 
 settings! {
@@ -86,6 +89,8 @@ settings! {
         pub idt: IdtSettings,
         /// Used when `detector` is ivt or idt.
         pub runs: RunSettings,
+        /// Used when `detector` is network.
+        pub network: NetworkSettings,
     }
 }
 
@@ -98,6 +103,7 @@ impl EventSettings {
         problems.append(self.ivt.check());
         problems.append(self.idt.check());
         problems.append(self.runs.check());
+        problems.append(self.network.check());
         problems
     }
 }
@@ -112,6 +118,7 @@ enum FixationDetector {
     Adaptive(Adaptive),
     Ivt(Ivt),
     Idt(Idt),
+    Network(Network),
 }
 
 /// Finds fixations, saccades, blinks and gaps in a stream of gaze samples.
@@ -150,6 +157,7 @@ impl EventDetector {
                 Detector::Ivt => {
                     FixationDetector::Ivt(Ivt::new(settings.ivt, settings.runs, noise))
                 }
+                Detector::Network => FixationDetector::Network(Network::new(settings.network)),
                 Detector::Idt => {
                     FixationDetector::Idt(Idt::new(settings.idt, settings.runs, noise))
                 }
@@ -181,21 +189,27 @@ impl EventDetector {
             self.flush(out);
         }
         self.continuity.report(out);
-        if presence == Presence::Usable
-            && let Some(gaze) = sample.line_of_gaze
-        {
-            let is_finite =
-                |por: &gaze_protocol::PointOfRegard| por.x_mm.is_finite() && por.y_mm.is_finite();
-            let usable = UsableSample {
-                at,
-                gaze,
-                por: sample.por.filter(is_finite),
-            };
-            match &mut self.fixations {
-                FixationDetector::Adaptive(adaptive) => adaptive.step(&usable, link, out),
-                FixationDetector::Ivt(ivt) => ivt.step(&usable, link, out),
-                FixationDetector::Idt(idt) => idt.step(&usable, link, out),
+        let gaze = sample.line_of_gaze.filter(|_| presence == Presence::Usable);
+        let is_finite =
+            |por: &gaze_protocol::PointOfRegard| por.x_mm.is_finite() && por.y_mm.is_finite();
+        let usable = gaze.map(|gaze| UsableSample {
+            at,
+            gaze,
+            por: sample.por.filter(is_finite),
+        });
+        match (&mut self.fixations, &usable) {
+            (FixationDetector::Adaptive(adaptive), Some(usable)) => {
+                adaptive.step(usable, link, out)
             }
+            (FixationDetector::Ivt(ivt), Some(usable)) => ivt.step(usable, link, out),
+            (FixationDetector::Idt(idt), Some(usable)) => idt.step(usable, link, out),
+            // The network is also told that gaze is missing, as long as it may come back.
+            (FixationDetector::Network(network), usable)
+                if usable.is_some() || link != Link::Broken =>
+            {
+                network.step(at, usable.as_ref(), out);
+            }
+            _ => {}
         }
         let (gaze, absence) = (self.open(), self.continuity.open());
         self.lives.step(out, first, gaze, absence);
@@ -212,12 +226,13 @@ impl EventDetector {
     }
 
     /// The noise in the gaze as estimated now: standard deviation per axis, radians, within the
-    /// limits of [`NoiseSettings`].
-    pub fn noise_rad(&self) -> f32 {
+    /// limits of [`NoiseSettings`]; none from the network, which has its own measure.
+    pub fn noise_rad(&self) -> Option<f32> {
         match &self.fixations {
-            FixationDetector::Adaptive(adaptive) => adaptive.noise_rad(),
-            FixationDetector::Ivt(ivt) => ivt.noise_rad(),
-            FixationDetector::Idt(idt) => idt.noise_rad(),
+            FixationDetector::Adaptive(adaptive) => Some(adaptive.noise_rad()),
+            FixationDetector::Ivt(ivt) => Some(ivt.noise_rad()),
+            FixationDetector::Idt(idt) => Some(idt.noise_rad()),
+            FixationDetector::Network(_) => None,
         }
     }
 
@@ -226,6 +241,7 @@ impl EventDetector {
             FixationDetector::Adaptive(adaptive) => adaptive.open(),
             FixationDetector::Ivt(ivt) => ivt.open(),
             FixationDetector::Idt(idt) => idt.open(),
+            FixationDetector::Network(network) => network.open(),
         }
     }
 
@@ -234,6 +250,7 @@ impl EventDetector {
             FixationDetector::Adaptive(adaptive) => adaptive.flush(out),
             FixationDetector::Ivt(ivt) => ivt.flush(out),
             FixationDetector::Idt(idt) => idt.flush(out),
+            FixationDetector::Network(network) => network.flush(out),
         }
     }
 }

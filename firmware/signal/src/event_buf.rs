@@ -7,9 +7,10 @@ use gaze_protocol::GazeEvent;
 ///
 /// It cannot overflow as long as it is emptied between steps. The most that one detector step
 /// can complete is ten: a hole in the stream ends everything that was open, which is at most four
-/// fixations with the three saccades between them, and three blinks or gaps. It can tell of two
-/// that begin. A step of `Objects` leaves one object and enters another: two. Most steps have none.
-pub const EVENT_BUF_CAPACITY: usize = 16;
+/// fixations with the three saccades between them, and three blinks or gaps; with the network, which
+/// decides up to 16 ticks at such a hole, 19. It can tell of two that begin. A step of `Objects`
+/// leaves one object and enters another: two. Most steps have none.
+pub const EVENT_BUF_CAPACITY: usize = 24;
 
 /// Completed events, in the order in which they were decided.
 #[derive(Clone, Debug, Default)]

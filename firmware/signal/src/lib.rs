@@ -6,9 +6,10 @@
 //! samples alone.
 //!
 //! ```text
-//! GazeSample ──► EventDetector ──► Fixation, Saccade, Blink, DataGap
+//! GazeSample ──► EventDetector ──► Fixation, Saccade, Pursuit, Blink, DataGap
 //!     │            blink.rs: what is missing, and does it matter
-//!     │            adaptive.rs | ivt.rs | idt.rs: where the gaze rests
+//!     │            adaptive.rs | ivt.rs | idt.rs: where the gaze rests, or
+//!     │            network.rs: where it rests, jumps or follows
 //!     │            life.rs: what begins, lasts and ends, by number
 //!     └────────► Objects ────────► ObjectEnter, ObjectLeave
 //! ```
@@ -31,6 +32,7 @@ mod fixation;
 mod idt;
 mod ivt;
 mod life;
+mod network;
 mod noise;
 mod one_euro;
 mod runs;
@@ -44,6 +46,7 @@ pub use detector::{Detector, EventDetector, EventSettings, NoiseSettings};
 pub use event_buf::{EVENT_BUF_CAPACITY, EventBuf};
 pub use idt::IdtSettings;
 pub use ivt::IvtSettings;
+pub use network::{FEATURES, FeatureRow, FeatureStream, Label, LabelStream, NetworkSettings};
 pub use one_euro::{OneEuro, OneEuroSettings};
 pub use runs::RunSettings;
 pub use settings::{MAX_SETTING_PROBLEMS, SettingProblem, SettingProblems};

@@ -6,18 +6,21 @@ use gaze_protocol::{
     EventKind, GazeAngles, GazeEvent, GazeSample, PointOfRegard, Timestamp, Validity,
 };
 use gaze_signal::{
-    Detector, EventBuf, EventDetector, EventSettings, ObjectBox, ObjectSettings, Objects, OneEuro,
-    OneEuroSettings, velocity_rad_s,
+    Detector, EventBuf, EventDetector, EventSettings, Label, LabelStream, ObjectBox,
+    ObjectSettings, Objects, OneEuro, OneEuroSettings, velocity_rad_s,
 };
 use proptest::prelude::*;
 
-use crate::simulated::{Camera, Habits, blinks, detect, fixations, gaps, record, saccades, story};
+use crate::simulated::{
+    Camera, Habits, blinks, detect, fixations, gaps, pursuits, record, saccades, story,
+};
 
 fn detectors() -> impl Strategy<Value = Detector> {
     prop_oneof![
         Just(Detector::Adaptive),
         Just(Detector::Ivt),
-        Just(Detector::Idt)
+        Just(Detector::Idt),
+        Just(Detector::Network),
     ]
 }
 
@@ -123,6 +126,7 @@ fn shortest_ms(detector: Detector) -> f64 {
     match detector {
         Detector::Adaptive | Detector::Ivt => 60.0,
         Detector::Idt => 100.0,
+        Detector::Network => 40.0,
     }
 }
 
@@ -183,11 +187,16 @@ proptest! {
             prop_assert!(fixation.to_ms - fixation.from_ms >= shortest_ms(detector));
         }
         for saccade in saccades(&events) {
-            prop_assert!(saccade.to_ms - saccade.from_ms <= 200.0);
-            // It begins where a fixation ends.
-            prop_assert!(moves.iter().any(|f| (f.to_ms - saccade.from_ms).abs() < 1e-6));
+            // It begins where a fixation ends; the network sees saccades between anything.
+            let is_network = detector == Detector::Network;
+            prop_assert!(is_network || saccade.to_ms - saccade.from_ms <= 200.0);
+            prop_assert!(is_network || moves.iter().any(|f| (f.to_ms - saccade.from_ms).abs() < 1e-6));
+        }
+        for pursuit in pursuits(&events) {
+            prop_assert!(pursuit.to_ms - pursuit.from_ms >= 100.0);
         }
         moves.extend(saccades(&events));
+        moves.extend(pursuits(&events));
         moves.sort_by(|a, b| a.from_ms.total_cmp(&b.from_ms));
         let mut absences = blinks(&events);
         absences.extend(gaps(&events));
@@ -262,6 +271,32 @@ proptest! {
         prop_assert_eq!(onsets(&events), back);
     }
 
+    /// Places on a grid of a hundredth of a degree, as trackers write them, shifted along it.
+    #[test]
+    fn the_network_does_not_care_where_on_the_screen(
+        samples in sensible_stream(),
+        shift in -900i32..900,
+        mirror in any::<bool>(),
+    ) {
+        let labels = |shift: i32, sign: f32| {
+            let mut stream = LabelStream::default();
+            let mut labels = Vec::new();
+            let mut take = |label: Label, samples: u32| labels.push((label, samples));
+            for sample in &samples {
+                let grid = |rad: f32| (rad.to_degrees() * 100.0).round() as i32;
+                let gaze = sample.line_of_gaze.filter(|_| sample.validity.is_usable());
+                let gaze = gaze.map(|gaze| GazeAngles {
+                    yaw_rad: (sign * (grid(gaze.yaw_rad) + shift) as f32 * 0.01).to_radians(),
+                    pitch_rad: ((grid(gaze.pitch_rad) - shift) as f32 * 0.01).to_radians(),
+                });
+                stream.step(sample.captured_at, gaze, &mut take);
+            }
+            stream.finish(&mut take);
+            labels
+        };
+        prop_assert_eq!(labels(0, 1.0), labels(shift, if mirror { -1.0 } else { 1.0 }));
+    }
+
     #[test]
     fn left_and_right_are_treated_alike(samples in sensible_stream(), detector in detectors()) {
         let events = detect(with(detector), &samples);
@@ -307,8 +342,8 @@ proptest! {
         for sample in &samples {
             let mut out = EventBuf::new();
             stage.step(sample, &mut out);
-            prop_assert!(out.as_slice().len() <= 12);
-            prop_assert!(stage.noise_rad() > 0.0 && stage.noise_rad() < 0.2);
+            prop_assert!(out.as_slice().len() <= 22);
+            prop_assert!(stage.noise_rad().is_none_or(|rad| rad > 0.0 && rad < 0.2));
         }
     }
 

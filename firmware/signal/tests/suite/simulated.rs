@@ -423,6 +423,14 @@ pub fn saccades(events: &[GazeEvent]) -> Vec<Stretch> {
     events.iter().filter_map(of).collect()
 }
 
+pub fn pursuits(events: &[GazeEvent]) -> Vec<Stretch> {
+    let of = |event: &GazeEvent| match event {
+        GazeEvent::Pursuit(pursuit) => Some(stretch(pursuit.onset, pursuit.offset)),
+        _ => None,
+    };
+    events.iter().filter_map(of).collect()
+}
+
 pub fn blinks(events: &[GazeEvent]) -> Vec<Stretch> {
     let of = |event: &GazeEvent| match event {
         GazeEvent::Blink(blink) => Some(stretch(blink.onset, blink.offset)),

@@ -14,7 +14,7 @@ use gaze_signal::{
 
 /// One line of a trace: `t_us validity yaw_nrad pitch_nrad x_um y_um`, the numbers whole. Without
 /// gaze (`no_face`, `eye_closed`) the last four are absent.
-fn parse(line: &str) -> Option<GazeSample> {
+pub fn parse(line: &str) -> Option<GazeSample> {
     let mut fields = line.split_ascii_whitespace();
     let captured_at = Timestamp(fields.next()?.parse().ok()?);
     let validity = match fields.next()? {
@@ -56,7 +56,12 @@ fn parse(line: &str) -> Option<GazeSample> {
 /// # Errors
 /// Those of `out`, and a line that is no sample.
 pub fn replay(trace: &str, out: &mut impl Write) -> fmt::Result {
-    for detector in [Detector::Adaptive, Detector::Ivt, Detector::Idt] {
+    for detector in [
+        Detector::Adaptive,
+        Detector::Ivt,
+        Detector::Idt,
+        Detector::Network,
+    ] {
         writeln!(out, "{detector:?}")?;
         let settings = EventSettings {
             detector,
@@ -72,7 +77,9 @@ pub fn replay(trace: &str, out: &mut impl Write) -> fmt::Result {
         events.clear();
         stage.finish(&mut events);
         write_events(&events, out)?;
-        writeln!(out, "noise {:08x}", stage.noise_rad().to_bits())?;
+        if let Some(noise_rad) = stage.noise_rad() {
+            writeln!(out, "noise {:08x}", noise_rad.to_bits())?;
+        }
     }
     replay_screen(trace, out)
 }
