@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::camera::SourceSpec;
 use crate::config::Config;
+use crate::gaze_file::FileDetector;
 use crate::inference::Engine;
 
 /// Gaze events from a camera, for other programs.
@@ -30,6 +31,7 @@ Examples:
   gazed process talk.mp4 --out talk.jsonl
   gazed explain frames/ --out why/         which pixels drove the estimates
   gazed record monday                      until Ctrl-C; then: gazed export monday --csv folder/
+  gazed events --in gaze.csv --out labels.csv --events events.csv
   gazed calibrate fit --input frames/ --targets targets.csv --screen-mm 531x299 --user anna
 
 Set RUST_LOG=debug for more messages.";
@@ -56,6 +58,14 @@ pub enum Command {
         /// How
         #[command(subcommand)]
         command: CalibrateCommand,
+    },
+    /// Labels the eye movements of a recording made by any eye tracker
+    Events(EventsArgs),
+    /// Draws what a command found
+    Plot {
+        /// What
+        #[command(subcommand)]
+        command: PlotCommand,
     },
     /// Lists cameras with stable names
     ListCameras,
@@ -212,6 +222,49 @@ pub struct ExplainArgs {
     /// Settings that other commands have too
     #[command(flatten)]
     pub chain: FitChainArgs,
+}
+
+/// `gazed events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// CSV with the columns recording,t_us,x_deg,y_deg,valid (others are ignored); degrees from the
+    /// screen's centre, x right, y down
+    #[arg(long = "in", value_name = "FILE.csv[.gz]")]
+    pub input: PathBuf,
+    /// The file of labels, one a row: F fixation, S saccade, P pursuit, O oscillation, B blink or
+    /// no gaze; each as it was known after the decision delay
+    #[arg(long, value_name = "FILE.csv")]
+    pub out: PathBuf,
+    /// The file of events
+    #[arg(long, value_name = "FILE.csv")]
+    pub events: Option<PathBuf>,
+    /// What decides
+    #[arg(long, value_enum, default_value_t)]
+    pub detector: FileDetector,
+}
+
+/// `gazed plot …`.
+#[derive(Debug, Subcommand)]
+pub enum PlotCommand {
+    /// x, y, velocity and events of one recording, with human labels where the file has them
+    Events(PlotEventsArgs),
+}
+
+/// `gazed plot events`.
+#[derive(Debug, Args)]
+pub struct PlotEventsArgs {
+    /// CSV as for `gazed events`; a column `label` holds a person's labels
+    #[arg(long = "in", value_name = "FILE.csv[.gz]")]
+    pub input: PathBuf,
+    /// The picture to write
+    #[arg(long, value_name = "FILE.svg")]
+    pub out: PathBuf,
+    /// Which recording of the file; the first if none is named
+    #[arg(long, value_name = "NAME")]
+    pub recording: Option<String>,
+    /// What decides
+    #[arg(long, value_enum, default_value_t)]
+    pub detector: FileDetector,
 }
 
 /// `gazed calibrate …`.

@@ -11,14 +11,17 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
-use crate::cli::{CalibrateCommand, Cli, Command, ExplainArgs, FitArgs, ProcessArgs, RunArgs};
+use crate::cli::{
+    CalibrateCommand, Cli, Command, EventsArgs, ExplainArgs, FitArgs, PlotCommand, ProcessArgs,
+    RunArgs,
+};
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
 use crate::metrics::Metrics;
 use crate::notify::{Notifier, Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
-use crate::{calibrate, camera, explain, process, setup, watch};
+use crate::{calibrate, camera, explain, gaze_file, process, setup, watch};
 
 /// How often the main thread looks after the watchdog.
 const TURN: Duration = Duration::from_millis(500);
@@ -42,6 +45,14 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Calibrate {
             command: CalibrateCommand::Fit(arguments),
         }) => fit(arguments, config()?),
+        Some(Command::Events(arguments)) => events(&arguments),
+        Some(Command::Plot {
+            command: PlotCommand::Events(arguments),
+        }) => {
+            let (input, name) = (&arguments.input, arguments.recording.as_deref());
+            gaze_file::plot(input, arguments.detector, name, &arguments.out)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::ListCameras) => Ok(list_cameras()),
         Some(Command::CheckConfig { file }) => {
             Config::load(&file)?;
@@ -156,6 +167,21 @@ fn fit(arguments: FitArgs, mut config: Config) -> Result<ExitCode> {
         calibrate::fit_recording(&config, &recording, &arguments.targets, &arguments.user)?;
     println!("{fitted}");
     Ok(after_recording(fitted.n_unreadable))
+}
+
+fn events(arguments: &EventsArgs) -> Result<ExitCode> {
+    let (out, event_file) = (&arguments.out, arguments.events.as_deref());
+    let started = Instant::now();
+    let summary = gaze_file::events(&arguments.input, arguments.detector, out, event_file)?;
+    eprintln!(
+        "{} samples of {} recordings, {} events, in {:.1} s; decision delay {} ms",
+        summary.samples,
+        summary.recordings,
+        summary.events,
+        started.elapsed().as_secs_f32(),
+        summary.delay.as_us() / 1000,
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// 1 when some pictures could not be read; each has been named.

@@ -23,6 +23,7 @@ pub mod config;
 pub mod daemon;
 pub mod explain;
 pub mod frame;
+pub mod gaze_file;
 pub mod inference;
 pub mod metrics;
 pub mod notify;
