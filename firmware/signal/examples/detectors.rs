@@ -8,6 +8,13 @@ mod simulated;
 use gaze_signal::{Detector, EventSettings};
 use simulated::{Camera, Habits, detect, gaps, play, record};
 
+const ALL: [Detector; 4] = [
+    Detector::Adaptive,
+    Detector::Ivt,
+    Detector::Idt,
+    Detector::Network,
+];
+
 fn main() {
     println!(
         "20 min each; fixations of 155 to 900 ms, saccades of 3° or more, a bias of SD 0.5° that"
@@ -28,7 +35,7 @@ fn main() {
         (60.0, 0.5, 0.0),
         (250.0, 0.5, 0.0),
     ] {
-        for detector in [Detector::Adaptive, Detector::Ivt, Detector::Idt] {
+        for detector in ALL {
             let settings = EventSettings {
                 detector,
                 ..EventSettings::default()
@@ -53,7 +60,7 @@ fn main() {
     }
     println!();
     let recording = record(1, 1200.0, Habits::default(), Camera::webcam(0.5));
-    for detector in [Detector::Adaptive, Detector::Ivt, Detector::Idt] {
+    for detector in ALL {
         let settings = EventSettings {
             detector,
             ..EventSettings::default()

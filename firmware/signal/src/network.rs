@@ -225,7 +225,7 @@ impl Decider {
         if row.is_first {
             *self = Decider::new(row.interval);
         }
-        self.steady.step(&self.gru.step(&row.values))
+        self.steady.step(&self.gru.step(&row.values), row.samples)
     }
 }
 

@@ -16,7 +16,7 @@ const BIN: Span = Span(3_500);
 pub struct Tick {
     /// When.
     pub at: Timestamp,
-    /// Yaw and pitch in [`DEGREES_PER_UNIT`]. While gaze is missing, where it was last.
+    /// Yaw and pitch from the stream's first place, in [`DEGREES_PER_UNIT`]. While gaze is missing, where it was last.
     pub place: [i32; 2],
     /// Whether there was no gaze.
     pub is_missing: bool,
@@ -43,6 +43,8 @@ struct Bin {
 pub struct Ticks {
     bin: Option<Bin>,
     last_at: Option<Timestamp>,
+    /// The first place seen; all places count from it, so that none is special before it.
+    origin: Option<[i32; 2]>,
     last_place: [i32; 2],
 }
 
@@ -73,8 +75,9 @@ impl Ticks {
         bin.samples = bin.samples.saturating_add(1);
         if let Some(sample) = sample {
             let place = sample.gaze_rad().map(rounded);
+            let origin = *self.origin.get_or_insert(place);
             bin.seen = bin.seen.saturating_add(1);
-            bin.sum = [0, 1].map(|axis| bin.sum[axis] + i64::from(place[axis]));
+            bin.sum = [0, 1].map(|axis| bin.sum[axis] + i64::from(place[axis] - origin[axis]));
             let sums = SampleSums::new(sample);
             match &mut bin.sums {
                 Some(earlier) => earlier.absorb(&sums),
@@ -148,7 +151,7 @@ mod tests {
     fn at_250_hz_each_sample_is_a_tick() {
         let found = ticks(&[(0, 1.0), (4_000, 1.5), (8_000, -2.0)]);
         let places: std::vec::Vec<i32> = found.iter().map(|tick| tick.place[0]).collect();
-        assert_eq!(places, [4_000, 6_000, -8_000]);
+        assert_eq!(places, [0, 2_000, -12_000]);
         assert!(found.iter().all(|tick| tick.samples == 1));
     }
 
