@@ -94,6 +94,6 @@ def features(recordings: list[Recording], program: Path) -> list[tuple[np.ndarra
 
 
 def row_labels(recording: Recording, samples: np.ndarray) -> np.ndarray:
-    """The label of the middle sample of each row."""
+    """Return the label of the middle sample of each row."""
     last = np.cumsum(samples)
     return recording.label[np.minimum(last - samples + samples // 2, len(recording.label) - 1)]

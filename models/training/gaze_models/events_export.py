@@ -20,6 +20,7 @@ GOLDEN_TICKS = 60
 
 def table(name: str, doc: str, values: np.ndarray, sizes: str) -> str:
     """One const table; rows one a line."""
+
     def numbers(row: np.ndarray) -> str:
         return "[" + ", ".join(f"{float(value):.8e}" for value in row) + "]"
 
@@ -42,15 +43,15 @@ def main() -> None:
         table("SCALE", "One over the deviation of each feature.", w["scale"], "[f32; FEATURES]"),
         table("DENSE", "A row for each feature.", w["dense.weight"].T, "[[f32; WIDTH]; FEATURES]"),
         table("DENSE_BIAS", "Of the dense layer.", w["dense.bias"], "[f32; WIDTH]"),
-        table("INPUT", "A row for each input of the recurrent layer.", w["gru.weight_ih_l0"].T, "[[f32; GATES]; WIDTH]"),
+        table(
+            "INPUT", "A row for each input of the recurrent layer.", w["gru.weight_ih_l0"].T, "[[f32; GATES]; WIDTH]"
+        ),
         table("STATE", "A row for each number remembered.", w["gru.weight_hh_l0"].T, "[[f32; GATES]; HIDDEN]"),
         table("GATES_BIAS", "Of reset and update gates.", bias[: 2 * hidden], "[f32; 2 * HIDDEN]"),
         table("CANDIDATE_BIAS", "Of the candidates.", w["gru.bias_ih_l0"][2 * hidden :], "[f32; HIDDEN]"),
-        table(
-            "CANDIDATE_STATE_BIAS", "Of their state part.", w["gru.bias_hh_l0"][2 * hidden :], "[f32; HIDDEN]"
-        ),
+        table("CANDIDATE_STATE_BIAS", "Of their state part.", w["gru.bias_hh_l0"][2 * hidden :], "[f32; HIDDEN]"),
         table("OUT", "A row for each number remembered.", w["out.weight"].T[:hidden], "[[f32; CLASSES]; HIDDEN]"),
-        table("OUT_INNER", "A row for each output of the dense layer.", w["out.weight"].T[hidden:], "[[f32; CLASSES]; WIDTH]"),
+        table("OUT_INNER", "A row for each input of it.", w["out.weight"].T[hidden:], "[[f32; CLASSES]; WIDTH]"),
         table("OUT_BIAS", "Of the logits.", w["out.bias"], "[f32; CLASSES]"),
     ]
     head = (

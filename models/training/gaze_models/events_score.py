@@ -18,7 +18,7 @@ import pandas
 KINDS = {"fixation": "F", "saccade": "S", "pursuit": "P"}
 
 
-def runs(recording: np.ndarray, label: np.ndarray, kind) -> np.ndarray:
+def runs(recording: np.ndarray, label: np.ndarray, kind: str) -> np.ndarray:
     """First and one-past-last index of each run of ``kind``, (n, 2)."""
     is_kind = np.concatenate([[False], label == kind, [False]])
     changes = np.flatnonzero(np.diff(recording.astype(np.int64)) != 0) + 1

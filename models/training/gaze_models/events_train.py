@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def variants(recordings: list[Recording], settings: dict, rng: np.random.Generat
     return out
 
 
-def windows(rows: list[np.ndarray], labels: list[np.ndarray], length: int, rng: np.random.Generator):
+def windows(rows: list[np.ndarray], labels: list[np.ndarray], length: int, rng: np.random.Generator) -> Iterator:
     """Windows of ``length`` ticks, in random order; short recordings are padded with label -1."""
     cuts = []
     for i, row in enumerate(rows):
