@@ -100,6 +100,21 @@ fn reports(reported: &[(u64, u64)], (onset, offset): (u64, u64)) -> usize {
     reported.iter().filter(overlaps).count()
 }
 
+/// What the script has within a quarter of a second of a fixation.
+fn around(script: &[ScriptEvent], (onset, offset): (u64, u64)) -> String {
+    let near = |event: &&ScriptEvent| {
+        let (from, to) = (event.onset.as_us(), event.offset.as_us());
+        event.label != EventLabel::Fixation && from < offset + 250_000 && to + 250_000 > onset
+    };
+    let words = |event: &ScriptEvent| {
+        let ms = (event.offset.as_us() - event.onset.as_us()) / 1000;
+        let from_ms = (event.onset.as_us() as f64 - onset as f64) / 1000.0;
+        format!("{:?} of {ms} ms from {from_ms:+.0} ms", event.label)
+    };
+    let all: Vec<String> = script.iter().filter(near).map(words).collect();
+    all.join(", ")
+}
+
 #[test]
 fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
@@ -121,7 +136,7 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         .map(|outcome| outcome.open_without_gaze)
         .sum();
     let (mut blinks, mut blinks_once, mut fixations, mut fixations_once) = (0, 0, 0, 0);
-    for outcome in &outcomes {
+    for (outcome, seed) in outcomes.iter().zip(SEEDS) {
         for blink in scripted(&outcome.script, EventLabel::Blink) {
             blinks += 1;
             blinks_once += usize::from(reports(&outcome.blinks, blink) == 1);
@@ -129,7 +144,16 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         for fixation in scripted(&outcome.script, EventLabel::Fixation) {
             if fixation.1 - fixation.0 > 150_000 {
                 fixations += 1;
-                fixations_once += usize::from(reports(&outcome.fixations, fixation) == 1);
+                let count = reports(&outcome.fixations, fixation);
+                fixations_once += usize::from(count == 1);
+                if count != 1 {
+                    println!(
+                        "seed {seed}: the fixation of {} ms at {:.2} s is reported {count} times; {}",
+                        (fixation.1 - fixation.0) / 1000,
+                        fixation.0 as f64 * 1e-6,
+                        around(&outcome.script, fixation)
+                    );
+                }
             }
         }
     }

@@ -197,3 +197,33 @@ fn the_picture_shows_human_labels_where_there_are_any() {
         "{error}"
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+
+    /// Fields that make sense, and some that do not: a label for each row, or an error that names a line.
+    #[test]
+    fn any_text_is_labelled_or_refused_with_its_line(
+        rows in proptest::collection::vec(
+            ("[ab]", 0u64..60_000, "-?[0-9]{1,3}(\\.[0-9]{1,3})?|NaN|inf|-inf|1e30|x|", "[01]|1|1|2"),
+            0..80,
+        ),
+        detector in proptest::sample::select(vec![
+            FileDetector::Network, FileDetector::Adaptive, FileDetector::Ivt, FileDetector::Idt,
+        ]),
+    ) {
+        let mut at = 0;
+        let mut text = HEADER.to_owned();
+        for (name, step, x, valid) in &rows {
+            at += step;
+            text += &format!("{name},{at},{x},1.5,{valid}\n");
+        }
+        match run(&text, detector) {
+            Ok((labels, events)) => {
+                proptest::prop_assert_eq!(labels.lines().count(), 1 + rows.len());
+                proptest::prop_assert!(!events.contains("NaN") && !events.contains("inf"));
+            }
+            Err(error) => proptest::prop_assert!(error.to_string().contains("line "), "{error}"),
+        }
+    }
+}
