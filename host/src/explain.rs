@@ -8,7 +8,7 @@
 //! most relevant blocks of the patches are blanked than when any others are (region perturbation,
 //! Samek et al. 2017).
 
-mod relevance;
+pub mod relevance;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Once a second the finder is asked whether the tracked face still is one; when it denies that for
-//! [`UNCONFIRMED`], the track ends. A face just found is located twice, the second time in a crop cut at the first answer, because
-//! the finder's points are coarser than landmarks.
+//! three seconds, the track ends. A face just found is located twice, the second time in a crop cut
+//! at the first answer, because the finder's points are coarser than landmarks.
 
 pub mod crop;
 pub mod eyes;

@@ -15,7 +15,7 @@ use gaze_protocol::{Span, Timestamp};
 /// to 0.65 each finds the same blinks in our clips, so half closed it is, and a little.
 const DOWN_SHARE: f32 = 0.6;
 /// They are up again above this share; the distance keeps a lid on the edge from flickering.
-const UP_SHARE: f32 = 0.7;
+const UP_SHARE: f32 = 0.75;
 /// An eye that is as open as this share of its usual opening means a wink, or a bad guess about
 /// the other eye: the lids do not come down …
 const WINK_SHARE: f32 = 0.85;
@@ -24,8 +24,10 @@ const ONE_UP_SHARE: f32 = 0.95;
 /// Lids that are down for longer belong to no blink: the longest blink of the event detector's
 /// default settings (Caffier et al. 2003).
 const LONGEST_BLINK: Span = Span::from_ms(500);
-/// Share of the usual opening that the more open eye of a person who looks down shows at least.
-const LOOKING_DOWN_SHARE: f32 = 0.25;
+/// Share of the openness of a closed eye (of people in general) that the more open eye of a person
+/// who looks down shows at least, and for how long, so that one bad frame does not wake a sleeper.
+const LOOKING_DOWN_SHARE: f32 = 0.75;
+const LOOKING_DOWN_FOR: Span = Span::from_ms(100);
 
 /// Time constants with which the usual opening follows the opening up and down, s: it settles near
 /// the wide end of what an eye shows, within a second, and a long look down hardly moves it.
@@ -51,6 +53,8 @@ pub struct Lids {
     usual: [f32; 2],
     last_at: Option<Timestamp>,
     down_since: Option<Timestamp>,
+    /// Since when an eye has been open enough for a look down.
+    half_open_since: Option<Timestamp>,
     is_looking_down: bool,
 }
 
@@ -62,6 +66,7 @@ impl Lids {
             usual: [closed_openness / DOWN_SHARE; 2],
             last_at: None,
             down_since: None,
+            half_open_since: None,
             is_looking_down: false,
         }
     }
@@ -82,7 +87,7 @@ impl Lids {
         self.last_at = Some(at);
         let shares: [Option<f32>; 2] =
             std::array::from_fn(|eye| openness[eye].map(|open| (open / self.usual[eye]).min(1.0)));
-        self.follow(at, shares);
+        self.follow(at, shares, openness);
         self.learn(elapsed, openness);
         let are_down = self.down_since.is_some() && !self.is_looking_down;
         LidState {
@@ -96,7 +101,7 @@ impl Lids {
     }
 
     /// Decides whether the lids are down, and whether that is a look down.
-    fn follow(&mut self, at: Timestamp, shares: [Option<f32>; 2]) {
+    fn follow(&mut self, at: Timestamp, shares: [Option<f32>; 2], openness: [Option<f32>; 2]) {
         let seen = || shares.into_iter().flatten();
         let widest = seen().fold(0.0, f32::max);
         let mean = seen().sum::<f32>() / seen().count().max(1) as f32;
@@ -110,9 +115,15 @@ impl Lids {
         } else if mean >= UP_SHARE || widest >= ONE_UP_SHARE {
             self.down_since = None;
         }
-        if let Some(since) = self.down_since
-            && at.since(since) > LONGEST_BLINK
-            && widest >= LOOKING_DOWN_SHARE
+        let floor = LOOKING_DOWN_SHARE * self.closed_openness;
+        if openness.into_iter().flatten().all(|open| open < floor) {
+            self.half_open_since = None;
+        } else {
+            self.half_open_since.get_or_insert(at);
+        }
+        if let (Some(down), Some(half_open)) = (self.down_since, self.half_open_since)
+            && at.since(down) > LONGEST_BLINK
+            && at.since(half_open) >= LOOKING_DOWN_FOR
         {
             self.is_looking_down = true;
         }
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_long_look_down_is_no_blink_and_gives_gaze_again() {
-        // One eye nearly hidden by its lid, the other one at 0.27 of 0.9: 0.3 of the usual.
+        // One eye nearly hidden by its lid, the other one at 0.27, above 0.75 of 0.3.
         let reading = states(&[(60, 0.9, 0.9), (40, 0.27, 0.02), (30, 0.9, 0.9)]);
         // 500 ms and the frame that is later: frames 60 to 75.
         assert_eq!(down(&reading), 16);
@@ -209,9 +220,19 @@ mod tests {
 
     #[test]
     fn eyes_that_stay_shut_stay_closed() {
-        let asleep = states(&[(60, 0.9, 0.9), (300, 0.05, 0.1)]);
+        // One frame in the middle looks half open.
+        let asleep = states(&[
+            (60, 0.9, 0.9),
+            (150, 0.05, 0.1),
+            (1, 0.3, 0.1),
+            (149, 0.05, 0.1),
+        ]);
         assert_eq!(down(&asleep), 300);
-        assert!(asleep[60..].iter().all(|state| state.is_open == [false; 2]));
+        let from_the_start = states(&[(90, 0.2, 0.15)]);
+        assert_eq!(down(&from_the_start), 90);
+        let shut = |state: &&LidState| state.is_open == [false; 2];
+        assert_eq!(asleep[60..].iter().filter(shut).count(), 299);
+        assert_eq!(from_the_start.iter().filter(shut).count(), 90);
     }
 
     #[test]
