@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use gaze_host::inference::{self, Engine, InferenceError};
-use gaze_models::{Model, Models, TensorContract};
+use gaze_models::contract::SCANPATH_SIZES;
+use gaze_models::{Model, Models, ScanpathModels, TensorContract};
 
 fn models_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models")
@@ -30,7 +31,8 @@ fn golden(model: &Model, direction: &str, tensor: &TensorContract) -> Vec<Vec<f3
 /// pass shows that nothing of a case leaks into the next.
 fn reproduces_the_goldens(engine: Engine) {
     let models = Models::embedded().expect("the shipped models obey their contracts");
-    for model in models.iter() {
+    let scanpath = scanpath_of_golden_size();
+    for model in models.iter().chain(&scanpath) {
         let contract = model.contract;
         let mut backend = inference::load(engine, model).expect("a shipped model loads");
         let read = |direction, tensors: &[TensorContract]| -> Vec<_> {
@@ -57,6 +59,18 @@ fn reproduces_the_goldens(engine: Engine) {
             }
         }
     }
+}
+
+/// The scanpath transformer's networks with the number of objects that their golden cases have.
+fn scanpath_of_golden_size() -> [Model; 2] {
+    let ScanpathModels { encoder, step, .. } =
+        ScanpathModels::embedded().expect("the shipped networks obey their contracts");
+    let size = SCANPATH_SIZES
+        .iter()
+        .find(|size| size.slots == 16)
+        .expect("a size of 16");
+    let fixed = |model, contract| Model { contract, ..model };
+    [fixed(encoder, &size.encoder), fixed(step, &size.step)]
 }
 
 fn compare(

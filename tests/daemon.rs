@@ -17,7 +17,7 @@ fn the_header_comes_first_and_samples_and_fixations_follow() {
         (&header["type"], &header["version"]),
         (&"header".into(), &1.into())
     );
-    assert_eq!(header["models"].as_array().map(Vec::len), Some(3));
+    assert_eq!(header["models"].as_array().map(Vec::len), Some(5));
     let first = client.record_of("sample");
     let second = client.record_of("sample");
     assert!(second["seq"].as_u64() > first["seq"].as_u64());

@@ -53,9 +53,11 @@ fn serve(seconds: u64) -> Result<()> {
     let port = server.page_address().context("the page is on")?.port();
     let publisher = server.publisher();
     let (scenes, _) = crossbeam_channel::bounded(1);
+    let (paths, _) = crossbeam_channel::bounded(1);
     let links = ServerLinks {
         preview: Arc::new(PreviewSlot::new()),
         scenes,
+        paths,
     };
     let serving = std::thread::spawn(move || server.run(links));
     publisher.publish(serde_json::from_str(HEADER)?, None);

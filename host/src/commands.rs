@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::notify::{Notifier, Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
-use crate::{calibrate, camera, explain, gaze_file, process, setup, watch};
+use crate::{calibrate, camera, explain, gaze_file, process, scanpath, setup, watch};
 
 /// How often the main thread looks after the watchdog.
 const TURN: Duration = Duration::from_millis(500);
@@ -53,6 +53,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             gaze_file::plot(input, arguments.detector, name, &arguments.out)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Scanpath { command }) => scanpath::commands::run(command, &config()?),
         Some(Command::ListCameras) => Ok(list_cameras()),
         Some(Command::CheckConfig { file }) => {
             Config::load(&file)?;
@@ -219,7 +220,10 @@ fn list_cameras() -> ExitCode {
 fn version(config: &Config) -> Result<ExitCode> {
     println!("gazed {}", env!("CARGO_PKG_VERSION"));
     for model in setup::models(config)?.iter() {
-        println!("{:<10} {}", model.name(), model.sha256);
+        println!("{:<16} {}", model.name(), model.sha256);
+    }
+    for record in setup::scanpath(config)?.1 {
+        println!("{:<16} {}", record.name, record.sha256);
     }
     Ok(ExitCode::SUCCESS)
 }

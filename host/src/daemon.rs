@@ -5,6 +5,7 @@
 //! | `gaze-capture` | the source | never waits: replaces the unread frame and counts it |
 //! | `gaze-vision` | the networks | works on the newest frame only |
 //! | `gaze-tracking` | calibration, filter, events, scene | blocks vision; takes microseconds |
+//! | `gaze-scanpath` | the scanpath transformer | blocks tracking; takes a millisecond a dwell |
 //! | `gaze-server` | clients, page | drops a client's samples and counts them; a client that cannot take an event is disconnected |
 //!
 //! To end: the stop flag is raised, the capture thread returns, and the channels close downstream
@@ -24,8 +25,13 @@ use crate::clock::StreamClock;
 use crate::config::Config;
 use crate::inference::InferenceError;
 use crate::metrics::{Activity, Counter, Metrics, Stage};
-use crate::record::{Header, Record};
-use crate::server::{PreviewSlot, Publisher, SceneRequest, Server, ServerError, ServerLinks};
+use crate::record::{Header, Record, ScanpathRequest};
+use crate::scanpath::sample::sample_live;
+use crate::scanpath::{Dwelled, Follower, ObjectTable};
+use crate::server::{
+    PathsRequest, PreviewSlot, Publisher, SceneChange, SceneRequest, Server, ServerError,
+    ServerLinks,
+};
 use crate::setup::{self, Chain, SetupError};
 use crate::stop::StopFlag;
 use crate::tracking::Tracking;
@@ -36,6 +42,10 @@ const OBSERVATION_QUEUE: usize = 32;
 
 /// Scene messages that may wait for the tracking stage.
 const SCENE_QUEUE: usize = 8;
+
+/// Dwells and scenes that may wait for the scanpath stage, which prepares its networks when the first
+/// scene comes.
+const DWELL_QUEUE: usize = 64;
 
 /// Events that may wait for a program that has the chain in its own process.
 const LIBRARY_QUEUE: usize = 1024;
@@ -143,10 +153,30 @@ impl Daemon {
         let (scene_sender, scenes) = crossbeam_channel::bounded(SCENE_QUEUE);
         let (opened_sender, opened) = crossbeam_channel::bounded(1);
 
+        let mut header = header;
+        let mut scanpath = None;
+        let mut dwells = None;
+        if let Some(server) = &server {
+            let (follower, records) = setup::scanpath(config)?;
+            header.models.extend(records);
+            let (sender, receiver) = crossbeam_channel::bounded(DWELL_QUEUE);
+            let publisher = server.publisher();
+            scanpath = Some((
+                ScanpathThread {
+                    follower,
+                    publisher,
+                },
+                receiver,
+            ));
+            dwells = Some(sender);
+        }
+        let (paths_sender, paths) = crossbeam_channel::bounded(SCENE_QUEUE);
         let tracking = TrackingThread {
             tracking,
             header,
             events,
+            table: None,
+            dwells,
             publisher: server.as_ref().map(Server::publisher),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
@@ -181,8 +211,12 @@ impl Daemon {
             let links = ServerLinks {
                 preview,
                 scenes: scene_sender,
+                paths: paths_sender,
             };
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
+        }
+        if let Some((scanpath, dwells)) = scanpath {
+            daemon.spawn("gaze-scanpath", move || Ok(scanpath.run(&dwells, &paths)?))?;
         }
         daemon.spawn("gaze-tracking", move || {
             tracking.run(&observations, &scenes, &opened);
@@ -407,9 +441,77 @@ struct TrackingThread {
     tracking: Tracking,
     header: Header,
     events: Option<EventSender<GazeEvent>>,
+    /// The announced objects as the scanpath stage takes them.
+    table: Option<ObjectTable>,
+    dwells: Option<crossbeam_channel::Sender<ScanpathInput>>,
     publisher: Option<Publisher>,
     metrics: Arc<Metrics>,
     clock: SharedClock,
+}
+
+/// What the scanpath stage is told, in the order of its happening.
+enum ScanpathInput {
+    /// A new scene.
+    Shown(ObjectTable),
+    /// The scene with other objects.
+    Changed(ObjectTable),
+    /// A completed dwell.
+    Dwelled(Dwelled),
+}
+
+struct ScanpathThread {
+    follower: Follower,
+    publisher: Publisher,
+}
+
+impl ScanpathThread {
+    fn run(
+        mut self,
+        inputs: &Receiver<ScanpathInput>,
+        paths: &Receiver<PathsRequest>,
+    ) -> Result<(), InferenceError> {
+        let mut paths = paths.clone();
+        loop {
+            select! {
+                recv(inputs) -> input => match input {
+                    Ok(input) => self.take(input)?,
+                    Err(_) => return Ok(()),
+                },
+                recv(paths) -> request => match request {
+                    Ok(request) => {
+                        // What the client announced before it asked comes first.
+                        while let Ok(input) = inputs.try_recv() {
+                            self.take(input)?;
+                        }
+                        self.answer(request)?;
+                    }
+                    Err(_) => paths = crossbeam_channel::never(),
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, input: ScanpathInput) -> Result<(), InferenceError> {
+        match input {
+            ScanpathInput::Shown(table) => self.follower.show(table)?,
+            ScanpathInput::Changed(table) => self.follower.change(table)?,
+            ScanpathInput::Dwelled(dwelled) => {
+                if let Some(next) = self.follower.step(&dwelled)? {
+                    self.publisher.publish(Record::NextObjects(next), None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: PathsRequest) -> Result<(), InferenceError> {
+        let ScanpathRequest { samples, seed } = request.request;
+        let paths = sample_live(&mut self.follower, samples, seed)?;
+        request.answer(paths.ok_or_else(|| {
+            "scanpath_request: no scene is shown; announce one with \"scene\"".to_owned()
+        }));
+        Ok(())
+    }
 }
 
 impl TrackingThread {
@@ -485,13 +587,47 @@ impl TrackingThread {
     }
 
     fn change_scene(&mut self, request: SceneRequest) {
-        let result = self.tracking.change_scene(&request.change);
-        match result {
-            Ok(events) => {
-                self.publish_events(&events);
-                request.answer(Ok(()));
+        match self.changed_scene(&request.change) {
+            Ok(()) => request.answer(Ok(())),
+            Err(reason) => request.answer(Err(reason)),
+        }
+    }
+
+    /// Applies a change to both, the objects that are followed and those that are predicted on, or
+    /// to none.
+    fn changed_scene(&mut self, change: &SceneChange) -> Result<(), String> {
+        let table = match (change, &self.table) {
+            (SceneChange::Replace(scene), _) => {
+                Some(ObjectTable::new(scene).map_err(|error| error.to_string())?)
             }
-            Err(error) => request.answer(Err(error.to_string())),
+            (SceneChange::Update(update), Some(table)) if table.scene_id() == update.scene_id => {
+                let mut table = table.clone();
+                table.update(update).map_err(|error| error.to_string())?;
+                Some(table)
+            }
+            // Refused below.
+            (SceneChange::Update(_), _) => None,
+        };
+        let events = self
+            .tracking
+            .change_scene(change)
+            .map_err(|error| error.to_string())?;
+        // The visits that the change ended were on the scene as it was.
+        self.publish_events(&events);
+        if let Some(table) = table {
+            self.table = Some(table.clone());
+            self.predict_after(match change {
+                SceneChange::Replace(_) => ScanpathInput::Shown(table),
+                SceneChange::Update(_) => ScanpathInput::Changed(table),
+            });
+        }
+        Ok(())
+    }
+
+    /// Hands something to the scanpath stage; it has ended only when all ends.
+    fn predict_after(&self, input: ScanpathInput) {
+        if let Some(dwells) = &self.dwells {
+            let _ = dwells.send(input);
         }
     }
 
@@ -504,6 +640,13 @@ impl TrackingThread {
                 let t_us = record.t_us();
                 let at = clock.zip(t_us).map(|(clock, t_us)| clock.at(t_us));
                 publisher.publish(record, at);
+            }
+            if let GazeEvent::ObjectLeave(visit) = event {
+                self.predict_after(ScanpathInput::Dwelled(Dwelled {
+                    object: visit.object.as_str().to_owned(),
+                    duration_ms: visit.offset.since(visit.onset).as_us() as f32 * 1e-3,
+                    offset_us: visit.offset.as_us(),
+                }));
             }
             if let Some(sender) = &self.events
                 && sender.send_or_drop(event.clone()) != Ok(true)

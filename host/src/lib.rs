@@ -30,6 +30,7 @@ pub mod notify;
 pub mod process;
 pub mod record;
 pub mod recording;
+pub mod scanpath;
 pub mod scene;
 pub mod server;
 pub mod setup;

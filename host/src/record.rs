@@ -35,6 +35,7 @@ use gaze_protocol::{EventId, EventKind, Validity};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::CaptureTime;
+use crate::scanpath::files::FilePath;
 
 /// Version of the records, in the header.
 pub const VERSION: u32 = 1;
@@ -306,6 +307,41 @@ pub struct ObjectVisit {
     pub dwell_us: Option<u64>,
 }
 
+/// Where the gaze is expected next, after each dwell on an announced object: it follows the
+/// `object_leave` of that dwell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NextObjects {
+    /// The scene.
+    pub scene_id: String,
+    /// The object that was looked at.
+    pub after: String,
+    /// When the dwell ended: the `offset_us` of its `object_leave`.
+    pub offset_us: u64,
+    /// Probability that the path ends here: that no other object is looked at.
+    pub end_probability: f32,
+    /// All other objects, the most probable first.
+    pub objects: Vec<NextObject>,
+}
+
+/// An object that may be looked at next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NextObject {
+    /// The object's id in the scene.
+    pub object: String,
+    /// Probability, given that another object is looked at; those of all objects make 1.
+    pub probability: f32,
+    /// Expected dwell, should it be looked at.
+    pub dwell_ms: f32,
+}
+
+/// The answer to a `scanpath_request`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scanpaths {
+    /// As many as asked for: each `{"scene_id","observer":"model-1","fixations":[{"object","x_px",
+    /// "y_px","duration_ms"}]}`, on the scene that is shown, from its beginning.
+    pub paths: Vec<FilePath>,
+}
+
 /// Any record. `type` is the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -334,6 +370,10 @@ pub enum Record {
     ObjectLeave(ObjectVisit),
     /// The answer to a `time` message.
     Time(TimeEcho),
+    /// Where the gaze is expected next.
+    NextObjects(NextObjects),
+    /// Sampled paths, to the client that asked.
+    Scanpaths(Scanpaths),
     /// The answer to a message that could not be used. The connection stays open, unless the
     /// record says that it is closed; see [`crate::server`].
     Error(ErrorRecord),
@@ -378,13 +418,17 @@ pub enum RecordKind {
     ObjectEnter,
     /// [`Record::ObjectLeave`].
     ObjectLeave,
+    /// [`Record::NextObjects`].
+    NextObjects,
 }
 
 impl Record {
     /// The kind to subscribe to; headers and answers go to everybody they concern.
     pub fn kind(&self) -> Option<RecordKind> {
         Some(match self {
-            Record::Header(_) | Record::Time(_) | Record::Error(_) => return None,
+            Record::Header(_) | Record::Time(_) | Record::Scanpaths(_) | Record::Error(_) => {
+                return None;
+            }
             Record::Sample(_) => RecordKind::Sample,
             Record::Fixation(_) => RecordKind::Fixation,
             Record::Saccade(_) => RecordKind::Saccade,
@@ -395,6 +439,7 @@ impl Record {
             Record::EventUpdate(_) => RecordKind::EventUpdate,
             Record::ObjectEnter(_) => RecordKind::ObjectEnter,
             Record::ObjectLeave(_) => RecordKind::ObjectLeave,
+            Record::NextObjects(_) => RecordKind::NextObjects,
         })
     }
 
@@ -402,7 +447,10 @@ impl Record {
     /// event; none for headers and errors.
     pub fn t_us(&self) -> Option<u64> {
         Some(match self {
-            Record::Header(_) | Record::Time(_) | Record::Error(_) => return None,
+            Record::Header(_) | Record::Time(_) | Record::Scanpaths(_) | Record::Error(_) => {
+                return None;
+            }
+            Record::NextObjects(next) => next.offset_us,
             Record::Sample(sample) => sample.t_us,
             Record::Fixation(fixation) => fixation.onset_us,
             Record::Saccade(saccade) => saccade.onset_us,
@@ -463,10 +511,22 @@ pub enum ClientMessage {
     Scene(SceneMessage),
     /// Changes some objects of the scene.
     SceneUpdate(SceneUpdateMessage),
+    /// Asks for whole sampled paths on the scene that is shown; the answer is a `scanpaths` record.
+    ScanpathRequest(ScanpathRequest),
 }
 
-/// The objects on the screen. Other keys of a scene file (`image`, `px_per_deg`, …)
-/// are accepted and not used.
+/// How many paths, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct ScanpathRequest {
+    /// 1 to 100.
+    pub samples: usize,
+    /// The same seed gives the same paths on the same scene.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// The objects on the screen, and what the observer does there. Other keys of a scene file
+/// (`px_per_deg`, …) are accepted and not used.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct SceneMessage {
     /// Name of the scene.
@@ -475,8 +535,28 @@ pub struct SceneMessage {
     pub width_px: f32,
     /// Height of the scene in its pixels, mapped to the screen's height.
     pub height_px: f32,
+    /// Whether something is looked for; absent: if there is a target.
+    #[serde(default)]
+    pub task: Option<Task>,
+    /// The object that is looked for.
+    #[serde(default)]
+    pub target: Option<SceneObjectId>,
     /// The objects.
     pub objects: Vec<SceneObject>,
+    /// A picture of the scene, relative to the file of scenes. The daemon opens no file that a
+    /// client names: it does without.
+    #[serde(default)]
+    pub image: Option<String>,
+}
+
+/// What the observer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Looks around.
+    FreeViewing,
+    /// Looks for the target.
+    Search,
 }
 
 /// One object of a scene.
@@ -496,7 +576,7 @@ pub struct SceneObject {
 }
 
 /// Objects are named by text or number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SceneObjectId {
     /// A name.

@@ -81,6 +81,7 @@ impl Scene {
             width_px,
             height_px,
             objects,
+            ..
         } = message;
         let is_size = |size: f32| size.is_finite() && size > 0.0;
         if !is_size(*width_px) || !is_size(*height_px) {

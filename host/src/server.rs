@@ -23,7 +23,8 @@
 //! changes the kinds and is answered with a header again. `scene` and `scene_update` announce
 //! screen objects, subscribed or not; nothing is answered when they are accepted.
 //! `{"type":"time","echo":1}` is answered with a `time` record that carries the number and both
-//! clocks, to compare one's own with. A message that
+//! clocks, to compare one's own with; `{"type":"scanpath_request","samples":5}` with a `scanpaths`
+//! record. A message that
 //! cannot be used is answered with an `error` record and the connection stays open; it is closed
 //! after [`MAX_MESSAGE_BYTES`] without a line's end, or after [`MAX_BAD_MESSAGES`] in a row. A
 //! client may close its sending half and go on reading.
@@ -56,7 +57,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::CaptureTime;
 use crate::metrics::{Counter, Metrics};
-use crate::record::{Record, SceneMessage, SceneUpdateMessage, TimedRecord};
+use crate::record::{Record, ScanpathRequest, SceneMessage, SceneUpdateMessage, TimedRecord};
+use crate::scanpath::files::FilePath;
 
 use eye_tribe::EyeTribe;
 use fan_out::{Hub, Outgoing};
@@ -336,6 +338,31 @@ pub enum SceneChange {
     Update(SceneUpdateMessage),
 }
 
+/// A client's wish for sampled paths, for the scanpath stage to answer.
+#[derive(Debug)]
+pub struct PathsRequest {
+    /// How many, and which.
+    pub request: ScanpathRequest,
+    answer: oneshot::Sender<PathsAnswer>,
+}
+
+/// The paths, or why there are none.
+pub type PathsAnswer = Result<Vec<FilePath>, String>;
+
+impl PathsRequest {
+    /// A request and the place where its answer arrives.
+    pub fn new(request: ScanpathRequest) -> (Self, oneshot::Receiver<PathsAnswer>) {
+        let (answer, answered) = oneshot::channel();
+        (PathsRequest { request, answer }, answered)
+    }
+
+    /// Gives the client its paths, or says why there are none.
+    pub fn answer(self, answer: PathsAnswer) {
+        // A client that has gone away needs no answer.
+        let _ = self.answer.send(answer);
+    }
+}
+
 impl SceneRequest {
     /// A request and the place where its answer arrives; for tests of the tracking stage.
     pub fn new(change: SceneChange) -> (Self, oneshot::Receiver<Result<(), String>>) {
@@ -394,6 +421,8 @@ pub struct ServerLinks {
     pub preview: Arc<PreviewSlot>,
     /// To the tracking stage. When it is full, the client that asks waits.
     pub scenes: crossbeam_channel::Sender<SceneRequest>,
+    /// To the scanpath stage. When it is full, the client that asks waits.
+    pub paths: crossbeam_channel::Sender<PathsRequest>,
 }
 
 /// The server, its ports open, not yet running.
@@ -493,6 +522,7 @@ impl Server {
             self.settings,
             self.metrics,
             links.scenes,
+            links.paths,
             stopping,
         ));
         let mut socket_file = None;

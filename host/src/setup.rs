@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use gaze_calibration::{
     Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
 };
-use gaze_models::{ModelError, Models};
+use gaze_models::{Model, ModelError, Models, ScanpathModels};
 use gaze_signal::SettingProblem;
 use tracing::warn;
 
 use crate::config::{Config, DEFAULT_SCREEN_MM};
 use crate::inference::InferenceError;
 use crate::record::{CalibrationRecord, Header, ModelRecord, ScreenRecord, VERSION};
+use crate::scanpath::{Follower, Networks};
 use crate::tracking::{Calibration, Tracking, TrackingSettings};
 use crate::vision::{CameraMatrix, Vision, VisionSettings};
 
@@ -77,13 +78,7 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         program: concat!("gazed ", env!("CARGO_PKG_VERSION")).to_owned(),
         source: String::new(),
         frame_size_px: None,
-        models: models
-            .iter()
-            .map(|model| ModelRecord {
-                name: model.name().to_owned(),
-                sha256: model.sha256.clone(),
-            })
-            .collect(),
+        models: models.iter().map(model_record).collect(),
         user: config.user.name.clone(),
         calibration: profile.as_ref().map(CalibrationRecord::of),
         screen: ScreenRecord {
@@ -109,6 +104,29 @@ pub fn models(config: &Config) -> Result<Models, SetupError> {
         Some(folder) => Models::load_dir(folder)?,
         None => Models::embedded()?,
     })
+}
+
+/// The scanpath transformer that the settings name, for live scenes.
+///
+/// # Errors
+/// [`SetupError::Models`].
+pub fn scanpath(config: &Config) -> Result<(Follower, Vec<ModelRecord>), SetupError> {
+    let models = match &config.vision.models {
+        Some(folder) => ScanpathModels::load_dir(folder)?,
+        None => ScanpathModels::embedded()?,
+    };
+    let records = models.iter().map(model_record).collect();
+    Ok((
+        Follower::new(Networks::new(models, config.vision.engine)),
+        records,
+    ))
+}
+
+fn model_record(model: &Model) -> ModelRecord {
+    ModelRecord {
+        name: model.name().to_owned(),
+        sha256: model.sha256.clone(),
+    }
 }
 
 /// The vision stage alone; the camera's geometry is what the settings say, else the profile's.

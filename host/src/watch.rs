@@ -11,7 +11,9 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::cli::WatchArgs;
-use crate::record::{Eyes, Header, Interval, ObjectVisit, Por, Record, RecordKind, Sample};
+use crate::record::{
+    Eyes, Header, Interval, NextObject, NextObjects, ObjectVisit, Por, Record, RecordKind, Sample,
+};
 use crate::server::{NoSocketPath, SocketUse, socket_path};
 
 /// Pause between two attempts to connect when waiting for a daemon.
@@ -232,8 +234,29 @@ fn in_words(record: &Record, out: &mut String) {
         Record::ObjectLeave(visit) => visit_in_words("leave", visit.offset_us, visit, out),
         // `watch` does not ask for the time.
         Record::Time(_) => Ok(()),
+        Record::NextObjects(next) => next_in_words(next, out),
+        // Only clients that ask for paths get them.
+        Record::Scanpaths(_) => Ok(()),
         Record::Error(error) => writeln!(out, "{:>12}  error     {}", "", error.message),
     };
+}
+
+/// The three most probable objects.
+fn next_in_words(next: &NextObjects, out: &mut String) -> std::fmt::Result {
+    write!(out, "{}", start("next", next.offset_us))?;
+    for NextObject {
+        object,
+        probability,
+        dwell_ms,
+    } in next.objects.iter().take(3)
+    {
+        write!(
+            out,
+            " {object} {:.0} % ({dwell_ms:.0} ms)",
+            100.0 * probability
+        )?;
+    }
+    writeln!(out, "  end {:.0} %", 100.0 * next.end_probability)
 }
 
 /// The first two columns.

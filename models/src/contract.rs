@@ -1,6 +1,7 @@
 //! Names and shapes of the tensors that the vision stage fills and reads.
 //!
-//! All tensors are f32, row-major, with fixed shapes. Pictures are luma / 255, `[…, row, column]`.
+//! All tensors are f32, row-major, with fixed shapes; the scanpath transformer's files leave the
+//! number of objects free, and the host fixes it. Pictures are luma / 255, `[…, row, column]`.
 //! The geometry (how a crop is cut, what a number means) is documented at the code that does it:
 //! `vision::face`, `vision::landmarks` and `vision::eyes` of the host.
 
@@ -132,3 +133,84 @@ pub static EYES: Contract = Contract {
         },
     ],
 };
+
+/// Most objects of a scene in the scanpath transformer.
+pub const SCENE_OBJECTS: usize = 128;
+/// Numbers per object: box centre x, y, width, height (screen diagonals from the screen's centre),
+/// class number, score, whether it is the target, whether it is there, place in the list.
+pub const OBJECT_VALUES: usize = 9;
+/// Numbers that tell what an object looks like.
+pub const APPEARANCE_VALUES: usize = 20;
+/// Length of an object's code.
+pub const CODE_VALUES: usize = 64;
+/// Numbers that a path's memory keeps of each object.
+pub const TRACE_VALUES: usize = 5;
+/// Numbers that a path's memory keeps besides.
+pub const PATH_VALUES: usize = 532;
+/// Log-normal components of a dwell's duration.
+pub const DWELL_COMPONENTS: usize = 3;
+
+/// The scanpath transformer's two networks for one number of objects.
+#[derive(Debug)]
+pub struct ScanpathContracts {
+    /// Room for so many objects; 0 stands for any number, as in the manifest.
+    pub slots: usize,
+    /// Once per scene: objects to codes.
+    pub encoder: Contract,
+    /// Once per dwell: memory and dwell to the new memory and what comes next. All zeros in, a path
+    /// begins.
+    pub step: Contract,
+}
+
+macro_rules! scanpath_contracts {
+    ($slots:literal) => {
+        ScanpathContracts {
+            slots: $slots,
+            encoder: Contract {
+                name: "scanpath_encoder",
+                inputs: &[
+                    tensor("objects", &[1, $slots, OBJECT_VALUES]),
+                    tensor("appearance", &[1, $slots, APPEARANCE_VALUES]),
+                    tensor("task", &[1, 2]),
+                ],
+                outputs: &[tensor("codes", &[1, $slots, CODE_VALUES])],
+            },
+            step: Contract {
+                name: "scanpath_step",
+                inputs: &[
+                    tensor("objects", &[1, $slots, OBJECT_VALUES]),
+                    tensor("codes", &[1, $slots, CODE_VALUES]),
+                    tensor("traces", &[1, $slots, TRACE_VALUES]),
+                    tensor("path", &[1, PATH_VALUES]),
+                    tensor("chosen", &[1, $slots]),
+                    tensor("dwell", &[1, 2]),
+                    tensor("gaze", &[1, 3]),
+                ],
+                outputs: &[
+                    tensor("traces_out", &[1, $slots, TRACE_VALUES]),
+                    tensor("path_out", &[1, PATH_VALUES]),
+                    tensor("logits", &[1, $slots]),
+                    tensor("end", &[1, 1]),
+                    tensor("dwells", &[1, $slots, 3 * DWELL_COMPONENTS]),
+                ],
+            },
+        }
+    };
+}
+
+const fn tensor(name: &'static str, shape: &'static [usize]) -> TensorContract {
+    TensorContract { name, shape }
+}
+
+/// The scanpath transformer as the manifest describes it: any number of objects.
+pub static SCANPATH: ScanpathContracts = scanpath_contracts!(0);
+
+/// The sizes that engines are asked to prepare; a scene takes the smallest that it fits into, the
+/// other slots stay empty.
+pub static SCANPATH_SIZES: [ScanpathContracts; 5] = [
+    scanpath_contracts!(8),
+    scanpath_contracts!(16),
+    scanpath_contracts!(32),
+    scanpath_contracts!(64),
+    scanpath_contracts!(128),
+];

@@ -11,6 +11,7 @@
 
 pub mod contract;
 mod manifest;
+mod scanpath;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use contract::{Contract, TensorContract};
+pub use scanpath::{Sampling, ScanpathModels, class_number};
 
 /// The three networks of the vision stage, checked against their contracts.
 #[derive(Clone, Debug)]
@@ -171,13 +173,21 @@ struct Embedded;
 const EMBEDDED_MANIFEST: &str = include_str!("../manifest.toml");
 
 /// Paths relative to the manifest.
-const EMBEDDED_FILES: [(&str, &[u8]); 3] = [
+const EMBEDDED_FILES: [(&str, &[u8]); 5] = [
     ("onnx/face.onnx", include_bytes!("../onnx/face.onnx")),
     (
         "onnx/landmarks.onnx",
         include_bytes!("../onnx/landmarks.onnx"),
     ),
     ("onnx/eyes.onnx", include_bytes!("../onnx/eyes.onnx")),
+    (
+        "onnx/scanpath_encoder.onnx",
+        include_bytes!("../onnx/scanpath_encoder.onnx"),
+    ),
+    (
+        "onnx/scanpath_step.onnx",
+        include_bytes!("../onnx/scanpath_step.onnx"),
+    ),
 ];
 
 impl Source for Embedded {

@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::contract::{Contract, TensorContract};
+use crate::scanpath::Sampling;
 use crate::{ModelError, Thresholds};
 
-/// The whole file.
+/// The vision stage's part of the file.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     pub(crate) face: Entry,
     pub(crate) landmarks: Entry,
     pub(crate) eyes: Entry,
+}
+
+/// The scanpath transformer's part of the file; what else there is does not matter to it, so that a
+/// folder may hold these two networks alone.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ScanpathManifest {
+    pub(crate) scanpath_encoder: Entry,
+    pub(crate) scanpath_step: Entry,
 }
 
 /// One network's table.
@@ -38,6 +46,52 @@ pub(crate) fn parse(text: &str) -> Result<Manifest, ModelError> {
     toml::from_str(text).map_err(|error| ModelError::Manifest {
         reason: error.to_string(),
     })
+}
+
+/// Reads the scanpath transformer's part of the file's text.
+pub(crate) fn parse_scanpath(text: &str) -> Result<ScanpathManifest, ModelError> {
+    toml::from_str(text).map_err(|error| ModelError::Manifest {
+        reason: error.to_string(),
+    })
+}
+
+impl ScanpathManifest {
+    /// How paths are sampled.
+    pub(crate) fn sampling(&self) -> Result<Sampling, ModelError> {
+        let factor = |key| {
+            let is_allowed = |value: f32| value > 0.0 && value <= 10.0;
+            let allowed = "above 0 and at most 10";
+            in_range(
+                "scanpath_step",
+                &self.scanpath_step,
+                key,
+                is_allowed,
+                allowed,
+            )
+        };
+        Ok(Sampling {
+            temperature: factor("sampling_temperature")?,
+            end_temperature: factor("sampling_end_temperature")?,
+            dwell_spread: factor("sampling_dwell_spread")?,
+            draws_per_path: self.draws_per_path()?,
+        })
+    }
+}
+
+impl ScanpathManifest {
+    fn draws_per_path(&self) -> Result<usize, ModelError> {
+        let is_allowed = |value: f32| (1.0..=100.0).contains(&value) && value.fract() == 0.0;
+        let key = "sampling_draws_per_path";
+        let allowed = "a whole number from 1 to 100";
+        in_range(
+            "scanpath_step",
+            &self.scanpath_step,
+            key,
+            is_allowed,
+            allowed,
+        )
+        .map(|draws| draws as usize)
+    }
 }
 
 impl Manifest {

@@ -71,11 +71,14 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
     let server = super::bind_server(&config, &Arc::new(Metrics::new()))?;
     let publisher = server.publisher();
     let stop = stop_on_signals()?;
-    // Nobody tracks: objects that are announced now are refused, as the daemon's end does.
+    // Nobody tracks: objects that are announced and paths that are asked for now are refused, as the
+    // daemon's end does.
     let (scenes, _) = crossbeam_channel::bounded(1);
+    let (paths, _) = crossbeam_channel::bounded(1);
     let links = ServerLinks {
         preview: Arc::new(PreviewSlot::new()),
         scenes,
+        paths,
     };
     let serving = std::thread::Builder::new()
         .name("gaze-server".to_owned())

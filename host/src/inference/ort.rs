@@ -118,7 +118,8 @@ fn check(
         let agrees = outlet.dtype().tensor_type() == Some(TensorElementType::Float32)
             && outlet.dtype().tensor_shape().is_some_and(|shape| {
                 shape.len() == tensor.shape.len()
-                    && shape.iter().zip(tensor.shape).all(|(f, e)| *f == *e as i64)
+                    // -1: the file leaves it free.
+                    && shape.iter().zip(tensor.shape).all(|(f, e)| *f == -1 || *f == *e as i64)
             });
         if !agrees {
             return Err(InferenceError::ShapeMismatch {

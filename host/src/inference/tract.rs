@@ -101,11 +101,11 @@ fn order_inputs(
             .map_err(|error| failed(name, &error))?
             .clone();
         let expected = InferenceFact::dt_shape(f32::datum_type(), tensor.shape);
-        let unified = found
-            .unify(&expected)
-            .map_err(|_| mismatch(name, tensor, format!("{found:?}")))?;
+        if !admits(&found, tensor) {
+            return Err(mismatch(name, tensor, format!("{found:?}")));
+        }
         graph
-            .set_outlet_fact(outlets[slot], unified)
+            .set_outlet_fact(outlets[slot], expected)
             .map_err(|error| failed(name, &error))?;
         ordered.push(outlets[slot]);
     }
@@ -115,6 +115,23 @@ fn order_inputs(
     graph
         .set_input_outlets(&ordered)
         .map_err(|error| failed(name, &error))
+}
+
+/// Whether an input of the file can have the contract's shape: its numbers agree, and what it leaves
+/// free (a symbol) may be anything.
+fn admits(found: &InferenceFact, tensor: &TensorContract) -> bool {
+    let is_f32 = found
+        .datum_type
+        .concretize()
+        .is_none_or(|kind| kind == f32::datum_type());
+    let dims: Vec<_> = found.shape.dims().collect();
+    let is_long_enough = found.shape.is_open() || dims.len() == tensor.shape.len();
+    let agrees = dims.iter().zip(tensor.shape).all(|(dim, &expected)| {
+        dim.concretize()
+            .and_then(|dim| dim.to_i64().ok())
+            .is_none_or(|dim| dim == expected as i64)
+    });
+    is_f32 && is_long_enough && agrees
 }
 
 /// Puts the graph's outputs into the contract's order.

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use super::scene_view::SceneView;
-use super::{SceneChange, SceneRequest, ServerSettings};
+use super::{PathsRequest, SceneChange, SceneRequest, ServerSettings};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{ErrorRecord, Record, RecordKind, TimedRecord};
 
@@ -127,6 +127,7 @@ pub(super) struct Hub {
     pub(super) settings: ServerSettings,
     pub(super) metrics: Arc<Metrics>,
     pub(super) scenes: crossbeam_channel::Sender<SceneRequest>,
+    pub(super) paths: crossbeam_channel::Sender<PathsRequest>,
     /// Turns true when the daemon stops.
     stopping: watch::Receiver<bool>,
     table: Mutex<Table>,
@@ -160,12 +161,14 @@ impl Hub {
         settings: ServerSettings,
         metrics: Arc<Metrics>,
         scenes: crossbeam_channel::Sender<SceneRequest>,
+        paths: crossbeam_channel::Sender<PathsRequest>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Hub {
             settings,
             metrics,
             scenes,
+            paths,
             stopping,
             table: Mutex::new(Table::default()),
             next_id: AtomicU64::new(1),
@@ -355,13 +358,14 @@ mod tests {
 
     fn hub(client_queue: usize) -> Hub {
         let (scenes, _) = crossbeam_channel::bounded(1);
+        let (paths, _) = crossbeam_channel::bounded(1);
         let (_, stopping) = watch::channel(false);
         let settings = ServerSettings {
             client_queue,
             max_clients: 2,
             ..ServerSettings::default()
         };
-        Hub::new(settings, Arc::new(Metrics::new()), scenes, stopping)
+        Hub::new(settings, Arc::new(Metrics::new()), scenes, paths, stopping)
     }
 
     fn blink(onset_us: u64) -> Outgoing {

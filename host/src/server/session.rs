@@ -8,10 +8,12 @@ use crossbeam_channel::TrySendError;
 use tracing::debug;
 
 use super::fan_out::{Hub, KindSet, Line};
-use super::{MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, SceneChange, SceneRequest};
+use super::{MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, PathsRequest, SceneChange, SceneRequest};
 use crate::clock::CaptureTime;
 use crate::metrics::Counter;
-use crate::record::{ClientMessage, Record, RecordKind, TimeEcho, TimedRecord};
+use crate::record::{
+    ClientMessage, Record, RecordKind, ScanpathRequest, Scanpaths, TimeEcho, TimedRecord,
+};
 
 /// How long a scene message waits between two attempts to reach a busy tracking stage.
 const SCENE_RETRY: Duration = Duration::from_millis(5);
@@ -60,6 +62,7 @@ impl Session {
             }
             ClientMessage::Scene(scene) => self.ask(SceneChange::Replace(scene)).await,
             ClientMessage::SceneUpdate(update) => self.ask(SceneChange::Update(update)).await,
+            ClientMessage::ScanpathRequest(request) => self.ask_for_paths(request).await,
         };
         match taken {
             Ok(()) => {
@@ -99,6 +102,37 @@ impl Session {
         Ok(())
     }
 
+    /// Asks for sampled paths and passes them on.
+    async fn ask_for_paths(&mut self, request: ScanpathRequest) -> Result<(), String> {
+        const ALLOWED: std::ops::RangeInclusive<usize> = 1..=100;
+        if !ALLOWED.contains(&request.samples) {
+            return Err(format!(
+                "scanpath_request: samples is {}, allowed are 1 to 100",
+                request.samples
+            ));
+        }
+        let (mut request, answer) = PathsRequest::new(request);
+        loop {
+            match self.hub.paths.try_send(request) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) => request = back,
+                Err(TrySendError::Disconnected(_)) => {
+                    return Err(String::from("gazed is stopping"));
+                }
+            }
+            tokio::time::sleep(SCENE_RETRY).await;
+        }
+        let paths = answer
+            .await
+            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))?;
+        let answer = TimedRecord {
+            record: Record::Scanpaths(Scanpaths { paths }),
+            at: None,
+        };
+        self.hub.deliver(self.id, Line::new(answer));
+        Ok(())
+    }
+
     /// Answers with an error; breaks when it was one too many.
     fn refuse(&mut self, why: &str) -> ControlFlow<()> {
         self.hub.metrics.count(Counter::MessagesRefused);
@@ -134,7 +168,7 @@ fn parse(message: &[u8]) -> Result<Option<ClientMessage>, String> {
     }
     serde_json::from_str(text).map(Some).map_err(|error| {
         format!(
-            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"time\", \"scene\" or \"scene_update\""
+            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"time\", \"scene\", \"scene_update\" or \"scanpath_request\""
         )
     })
 }

@@ -54,10 +54,12 @@ impl Running {
         let outputs = server.outputs().map(|(_, address)| address).collect();
         let publisher = server.publisher();
         let (to_tracking, scenes) = crossbeam_channel::bounded(1);
+        let (to_scanpath, _) = crossbeam_channel::bounded(1);
         let preview = Arc::new(PreviewSlot::new());
         let links = ServerLinks {
             preview: Arc::clone(&preview),
             scenes: to_tracking,
+            paths: to_scanpath,
         };
         let thread = std::thread::spawn(move || server.run(links).unwrap());
         publisher.publish(header("first"), None);

@@ -47,6 +47,8 @@ class ModelContract:
         Copied into the manifest.
     tolerance
         For the goldens: ``|found - expected| <= tolerance * max(1, |expected|)``.
+    card
+        The model card, relative to the manifest; by default ``cards/<name>.md``.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ModelContract:
     outputs: dict[str, tuple[int, ...]]
     thresholds: dict[str, float] = field(default_factory=dict)
     tolerance: float = 1e-3
+    card: str = ""
 
 
 class Task(Protocol):
@@ -299,7 +302,7 @@ def write_manifest_entry(
         "sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest(),
         "parameters": parameters,
         "macs": mac_count(model),
-        "card": f"cards/{name}.md",
+        "card": contract.card or f"cards/{name}.md",
         "golden_cases": GOLDEN_CASES,
         "golden_tolerance": contract.tolerance,
         "inputs": {n: list(s) for n, s in contract.inputs.items()},

@@ -51,6 +51,57 @@ pub fn run_all(long: bool) -> Result<()> {
     Ok(())
 }
 
+/// The scanpath transformer on a scene of 32 objects, one core, beside its references where a Python
+/// with PyTorch is given.
+pub fn scanpath(python: Option<&Path>) -> Result<()> {
+    run(&mut cargo(&[
+        "build",
+        "--release",
+        "-p",
+        "gaze-host",
+        "--example",
+        "scanpath_time",
+    ]))?;
+    let text = output(
+        command("taskset", &["-c", "0"]).arg(target().join("release/examples/scanpath_time")),
+    )?;
+    let ours: Value = serde_json::from_str(&text).context("scanpath_time printed no JSON")?;
+    println!("| 32 objects, one core | measured |\n|---|---|");
+    println!(
+        "| one step, tract, median of 300 | {} ms |",
+        ours["step_ms"]
+    );
+    println!(
+        "| encoding the scene, tract, median of 300 | {} ms |",
+        ours["encode_ms"]
+    );
+    println!(
+        "| preparing both networks for a size, once | {} ms |",
+        ours["prepare_ms"]
+    );
+    println!("| both files | {} bytes |", ours["bytes"]);
+    let Some(python) = python else {
+        println!("| conditional logit, OAT | not timed: give --python |");
+        return Ok(());
+    };
+    let text = output(
+        command("taskset", &["-c", "0"])
+            .arg(python)
+            .args(["-m", "gaze_models.scanpath_speed"])
+            .current_dir(root().join("models/training")),
+    )?;
+    let theirs: Value = serde_json::from_str(&text).context("scanpath_speed printed no JSON")?;
+    println!(
+        "| conditional logit, a path of five dwells, PyTorch | {} ms |",
+        theirs["logit_ms"]
+    );
+    println!(
+        "| OAT ({} parameters), the same, PyTorch | {} ms |",
+        theirs["oat_parameters"], theirs["oat_ms"]
+    );
+    Ok(())
+}
+
 type Row = (String, String);
 
 fn target() -> PathBuf {

@@ -50,8 +50,11 @@ enum Step {
     Smoke,
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
-        /// `server`: only a thousand subscribers and a hundred hostile clients
+        /// One part alone
         part: Option<BenchPart>,
+        /// For `scanpath`: a Python with what models/training needs, to time the references as well
+        #[arg(long, value_name = "PATH")]
+        python: Option<std::path::PathBuf>,
         /// Half an hour of media time for the memory-growth run instead of one minute
         #[arg(long)]
         long: bool,
@@ -61,8 +64,10 @@ enum Step {
 /// A part of the benches.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum BenchPart {
-    /// The fan-out.
+    /// A thousand subscribers and a hundred hostile clients
     Server,
+    /// The scanpath transformer's step and encoder beside the conditional logit and OAT
+    Scanpath,
 }
 
 fn main() -> Result<()> {
@@ -96,6 +101,13 @@ fn main() -> Result<()> {
             part: Some(BenchPart::Server),
             ..
         } => server_bench::run_all(),
-        Step::Bench { part: None, long } => bench::run_all(long),
+        Step::Bench {
+            part: Some(BenchPart::Scanpath),
+            python,
+            ..
+        } => bench::scanpath(python.as_deref()),
+        Step::Bench {
+            part: None, long, ..
+        } => bench::run_all(long),
     }
 }

@@ -8,7 +8,8 @@ fn shared() -> Arc<PupilShared> {
     let (scenes, _) = crossbeam_channel::bounded(1);
     let (_, stopping) = tokio::sync::watch::channel(false);
     let metrics = Arc::new(Metrics::new());
-    let hub = Hub::new(ServerSettings::default(), metrics, scenes, stopping);
+    let (paths, _) = crossbeam_channel::bounded(1);
+    let hub = Hub::new(ServerSettings::default(), metrics, scenes, paths, stopping);
     Arc::new(PupilShared::new(Arc::new(hub), 50021, 50022))
 }
 

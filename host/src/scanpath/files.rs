@@ -1,0 +1,330 @@
+//! Scenes and paths in files: JSON Lines, paths also compressed with gzip.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::networks::Dwell;
+use super::objects::{ObjectTable, ObjectTableError};
+use crate::inference::InferenceError;
+use crate::record::{SceneMessage, SceneObjectId};
+
+/// Why a file of scenes or paths cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line is not what is expected.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A network failed.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+}
+
+/// A scene of a file.
+#[derive(Clone, Debug)]
+pub struct FileScene {
+    /// Its objects.
+    pub table: ObjectTable,
+    /// Its picture.
+    pub image: Option<PathBuf>,
+}
+
+/// The scenes of a file, in its order.
+#[derive(Debug)]
+pub struct Scenes {
+    /// The scenes.
+    pub scenes: Vec<FileScene>,
+    places: HashMap<String, usize>,
+}
+
+impl Scenes {
+    /// Reads a file of scenes; pictures are relative to it.
+    ///
+    /// # Errors
+    /// [`FileError`] names the line, and the object where one is wrong.
+    pub fn read(path: &Path) -> Result<Scenes, FileError> {
+        let mut found = Scenes {
+            scenes: Vec::new(),
+            places: HashMap::new(),
+        };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for line in lines(path)? {
+            let (number, text) = line?;
+            let wrong = |reason: String| FileError::Line {
+                path: path.to_owned(),
+                line: number,
+                reason,
+            };
+            let scene: SceneMessage =
+                serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+            let table = ObjectTable::new(&scene)
+                .map_err(|error: ObjectTableError| wrong(error.to_string()))?;
+            let place = found.scenes.len();
+            if found.places.insert(scene.scene_id.clone(), place).is_some() {
+                return Err(wrong(format!("scene {} is there already", scene.scene_id)));
+            }
+            found.scenes.push(FileScene {
+                table,
+                image: scene.image.map(|image| folder.join(image)),
+            });
+        }
+        Ok(found)
+    }
+
+    /// The place of a scene.
+    pub fn place_of(&self, scene_id: &str) -> Option<usize> {
+        self.places.get(scene_id).copied()
+    }
+}
+
+/// One observer's path, as files hold it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FilePath {
+    /// The scene looked at.
+    pub scene_id: String,
+    /// Who looked.
+    pub observer: String,
+    /// In order.
+    pub fixations: Vec<FileFixation>,
+}
+
+/// One fixation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileFixation {
+    /// The object looked at; null for none.
+    pub object: Option<SceneObjectId>,
+    /// Place, scene px.
+    pub x_px: f32,
+    /// Place, scene px.
+    pub y_px: f32,
+    /// Duration; null where it is not known.
+    pub duration_ms: Option<f32>,
+}
+
+impl FilePath {
+    /// Where the gaze was when the scene came up, in screen diagonals, where that was on no
+    /// object; and the dwells: fixations on no object are left out, those on the same object one
+    /// after the other are one dwell, which ends where the last of them is.
+    ///
+    /// # Errors
+    /// What is wrong, in words: an object that is not in the scene, or a number that is none.
+    pub fn dwells(&self, table: &ObjectTable) -> Result<(Option<[f32; 2]>, Vec<Dwell>), String> {
+        let mut start = None;
+        let mut dwells: Vec<Dwell> = Vec::new();
+        for (number, fixation) in self.fixations.iter().enumerate() {
+            let FileFixation {
+                object,
+                x_px,
+                y_px,
+                duration_ms,
+            } = fixation;
+            if !(x_px.is_finite() && y_px.is_finite() && duration_ms.is_none_or(f32::is_finite)) {
+                return Err(format!(
+                    "fixation {} holds a number that is none",
+                    number + 1
+                ));
+            }
+            let gaze = Some(table.to_diagonals([*x_px, *y_px]));
+            let Some(id) = object else {
+                if number == 0 {
+                    start = gaze;
+                }
+                continue;
+            };
+            let object = table
+                .place_of(&id.to_string())
+                .ok_or_else(|| format!("scene {} has no object {id}", table.scene_id()))?;
+            match dwells.last_mut() {
+                Some(dwell) if dwell.object == object => {
+                    dwell.gaze = gaze;
+                    dwell.duration_ms = dwell.duration_ms.zip(*duration_ms).map(|(a, b)| a + b);
+                }
+                _ => dwells.push(Dwell {
+                    object,
+                    duration_ms: *duration_ms,
+                    gaze,
+                }),
+            }
+        }
+        Ok((start, dwells))
+    }
+}
+
+/// The paths of a file, compressed or not, one by one with the numbers of their lines.
+///
+/// # Errors
+/// [`FileError::Read`]; each path may be a [`FileError`] of its own.
+pub fn paths(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(usize, FilePath), FileError>>, FileError> {
+    let name = path.to_owned();
+    Ok(lines(path)?.map(move |line| {
+        let (line, text) = line?;
+        let found = serde_json::from_str(&text).map_err(|error| FileError::Line {
+            path: name.clone(),
+            line,
+            reason: error.to_string(),
+        })?;
+        Ok((line, found))
+    }))
+}
+
+/// A file that is written line by line.
+pub struct LinesOut {
+    path: PathBuf,
+    writer: std::io::BufWriter<File>,
+}
+
+impl LinesOut {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn create(path: &Path) -> Result<LinesOut, FileError> {
+        let file = File::create(path).map_err(|source| FileError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(LinesOut {
+            path: path.to_owned(),
+            writer: std::io::BufWriter::new(file),
+        })
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn write(&mut self, value: &impl Serialize) -> Result<(), FileError> {
+        let text = serde_json::to_string(value).expect("lines hold only plain values");
+        writeln!(self.writer, "{text}").map_err(|source| self.failed(source))
+    }
+
+    /// Writes out what is buffered.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn finish(mut self) -> Result<(), FileError> {
+        self.writer.flush().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: std::io::Error) -> FileError {
+        FileError::Write {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// Lines with their numbers from 1; empty ones are left out. Compression is told by the content.
+fn lines(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(usize, String), FileError>>, FileError> {
+    let failed = {
+        let path = path.to_owned();
+        move |source| FileError::Read {
+            path: path.clone(),
+            source,
+        }
+    };
+    let file = File::open(path).map_err(&failed)?;
+    let mut reader = BufReader::new(file);
+    let is_compressed = reader
+        .fill_buf()
+        .map_err(&failed)?
+        .starts_with(&[0x1F, 0x8B]);
+    let plain: Box<dyn Read> = if is_compressed {
+        Box::new(MultiGzDecoder::new(reader))
+    } else {
+        Box::new(reader)
+    };
+    let numbered = BufReader::new(plain).lines().enumerate();
+    Ok(numbered.filter_map(move |(k, line)| match line {
+        Ok(text) if text.trim().is_empty() => None,
+        Ok(text) => Some(Ok((k + 1, text))),
+        Err(source) => Some(Err(failed(source))),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> ObjectTable {
+        let scene = serde_json::from_str(
+            r#"{"scene_id":"s","width_px":800,"height_px":600,"objects":[
+                {"id":0,"box":[0,0,100,100]},{"id":1,"box":[300,0,100,100]}]}"#,
+        )
+        .unwrap();
+        ObjectTable::new(&scene).unwrap()
+    }
+
+    fn path(fixations: &str) -> FilePath {
+        serde_json::from_str(&format!(
+            r#"{{"scene_id":"s","observer":"o","correct":1,"fixations":[{fixations}]}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn fixations_on_the_same_object_are_one_dwell() {
+        let path = path(
+            r#"{"object":null,"x_px":400,"y_px":300,"duration_ms":9},
+               {"object":0,"x_px":1,"y_px":1,"duration_ms":100},
+               {"object":null,"x_px":500,"y_px":300,"duration_ms":9},
+               {"object":0,"x_px":400,"y_px":400,"duration_ms":150},
+               {"object":1,"x_px":1,"y_px":1,"duration_ms":null}"#,
+        );
+        let (start, dwells) = path.dwells(&table()).unwrap();
+        assert_eq!(start, Some([0.0, 0.0]));
+        let first = Dwell {
+            object: 0,
+            duration_ms: Some(250.0),
+            gaze: Some([0.0, 0.1]),
+        };
+        assert_eq!((dwells[0], dwells.len()), (first, 2));
+        assert_eq!((dwells[1].object, dwells[1].duration_ms), (1, None));
+    }
+
+    #[test]
+    fn an_object_that_is_not_in_the_scene_is_named() {
+        let path = path(r#"{"object":7,"x_px":1,"y_px":1,"duration_ms":1}"#);
+        assert_eq!(
+            path.dwells(&table()).unwrap_err(),
+            "scene s has no object 7"
+        );
+    }
+
+    #[test]
+    fn a_path_that_begins_on_an_object_has_no_start() {
+        let path = path(r#"{"object":1,"x_px":1,"y_px":1,"duration_ms":1}"#);
+        assert_eq!(path.dwells(&table()).unwrap().0, None);
+    }
+}
