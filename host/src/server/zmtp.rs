@@ -119,7 +119,7 @@ impl Connection {
         }
         let buffer = std::mem::take(&mut self.buffer);
         let mut rest = buffer.as_slice();
-        while let Some((flags, body, after)) = frame(rest)? {
+        while let Some(Frame { flags, body, after }) = frame(rest)? {
             rest = after;
             if flags & COMMAND != 0 {
                 self.command(body, out, &mut take)?;
@@ -258,8 +258,15 @@ fn ready(socket_type: SocketType) -> Vec<u8> {
     frame
 }
 
-/// The first frame (flags and body) and what follows; none where it is not complete.
-fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ZmtpError> {
+/// A frame, and the bytes behind it.
+struct Frame<'a> {
+    flags: u8,
+    body: &'a [u8],
+    after: &'a [u8],
+}
+
+/// The first frame; none where it is not complete.
+fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, ZmtpError> {
     let Some((&flags, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -282,7 +289,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], &[u8])>, ZmtpError> {
     }
     Ok(rest
         .split_at_checked(length as usize)
-        .map(|(body, after)| (flags, body, after)))
+        .map(|(body, after)| Frame { flags, body, after }))
 }
 
 /// A property of a READY command.
