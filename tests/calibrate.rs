@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gaze_observer::{Observer, ObserverSettings, ScriptKind, ScriptTarget};
 use gaze_protocol::{PointOfRegard, Span, Timestamp};
-use gaze_tests::run_gazed;
+use gaze_tests::{Daemon, run_gazed};
 use serde_json::Value;
 
 const GAZED: &str = env!("CARGO_BIN_EXE_gazed");
@@ -171,4 +171,239 @@ fn a_calibration_from_a_recording_is_used_and_better_than_none() {
 
     let other_screen = process(&["--user", "anna", "--screen-mm", "300x200"]);
     assert!(other_screen.contains(r#""validity":"stale_calibration""#));
+}
+
+/// A profile of `anna` in a state folder, made from a recording of a synthetic person.
+fn calibrated(folder: &Path) -> String {
+    let frames = folder.join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    let mut table = "frame,x_mm,y_mm\n".to_owned();
+    for row in record(&frames).iter().take(9 * FRAMES_PER_TARGET as usize) {
+        writeln!(table, "{row}").unwrap();
+    }
+    let targets = folder.join("targets.csv");
+    std::fs::write(&targets, table).unwrap();
+    let state = folder.join("state").to_str().unwrap().to_owned();
+    let [frames, targets] = [&frames, &targets].map(|path| path.to_str().unwrap());
+    let fit = run_gazed(
+        GAZED,
+        &[
+            "calibrate",
+            "fit",
+            "--input",
+            frames,
+            "--targets",
+            targets,
+            "--screen-mm",
+            "531x299",
+            "--user",
+            "anna",
+            "--state",
+            &state,
+            "--independent",
+        ],
+    );
+    assert!(fit.status.success(), "{fit:?}");
+    state
+}
+
+#[test]
+fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = calibrated(folder.path());
+    let users = |arguments: &[&str]| {
+        let mut all = vec!["users"];
+        all.extend(arguments);
+        all.extend(["--state", &state]);
+        run_gazed(GAZED, &all)
+    };
+    let said = |arguments: &[&str]| {
+        let ran = users(arguments);
+        assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+        ran.stdout
+    };
+    assert!(said(&["list"]).contains("anna"));
+    assert!(said(&["show", "anna"]).contains("accuracy"));
+    let file = folder.path().join("anna.toml");
+    let file = file.to_str().unwrap();
+    said(&["export", "anna", file]);
+    let again = users(&["export", "anna", file]);
+    assert!(again.stderr.contains("nothing is overwritten"), "{again:?}");
+    said(&["import", file, "--as", "ben"]);
+    said(&["import", file]);
+    assert!(said(&["show", "anna"]).contains("anna.1.toml"));
+    assert!(said(&["undo", "anna"]).contains("taken back"));
+    assert_eq!(said(&["default", "ben"]), "ben\n");
+    assert!(said(&["list"]).contains("* ben"));
+    let unsure = users(&["delete", "ben"]);
+    assert!(
+        !unsure.status.success() && unsure.stderr.contains("--yes"),
+        "{unsure:?}"
+    );
+    said(&["delete", "ben", "--yes"]);
+    assert_eq!(said(&["default"]), "no default user\n");
+
+    // A profile that was cut, edited, comes from a newer version or holds NaN is refused by name.
+    let whole = std::fs::read_to_string(file).unwrap();
+    for (broken, expected) in [
+        (whole[..whole.len() - 9].to_owned(), "cut short"),
+        (whole.replacen("531", "530", 1), "changed or damaged"),
+        (whole.replacen("version = 2", "version = 3", 1), "version 3"),
+        (
+            whole.replacen("fx_px = ", "fx_px = nan # ", 1),
+            "changed or damaged",
+        ),
+    ] {
+        let bad = folder.path().join("bad.toml");
+        std::fs::write(&bad, broken).unwrap();
+        let ran = users(&["import", bad.to_str().unwrap()]);
+        assert!(ran.stderr.contains(expected), "{expected}: {ran:?}");
+    }
+    assert!(said(&["list"]).contains("anna"));
+
+    let report = run_gazed(
+        GAZED,
+        &[
+            "report",
+            "anna",
+            "--state",
+            &state,
+            "--out",
+            folder.path().to_str().unwrap(),
+        ],
+    );
+    assert!(report.status.success(), "{report:?}");
+    let page = std::fs::read_to_string(folder.path().join("anna.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("RMS-S2S"), "{page}");
+    let json = std::fs::read_to_string(folder.path().join("anna.json")).unwrap();
+    let numbers: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        numbers["quality"]["targets"].as_array().map(Vec::len),
+        Some(9)
+    );
+}
+
+/// A program that is killed while it replaces the profile leaves the old one or the new one.
+#[test]
+fn a_kill_at_any_moment_leaves_a_whole_profile() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = calibrated(folder.path());
+    let file = folder.path().join("anna.toml");
+    let file = file.to_str().unwrap();
+    let export = run_gazed(GAZED, &["users", "export", "anna", file, "--state", &state]);
+    assert!(export.status.success(), "{export:?}");
+    let mut killed = 0;
+    for round in 0..40u64 {
+        let mut child = std::process::Command::new(GAZED)
+            .args(["users", "import", file, "--state", &state])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Later in each round, so that the kill falls into every part of the work.
+        std::thread::sleep(std::time::Duration::from_micros(250 * round));
+        child.kill().unwrap();
+        killed += u32::from(!child.wait().unwrap().success());
+        let show = run_gazed(GAZED, &["users", "show", "anna", "--state", &state]);
+        assert!(show.status.success(), "round {round}: {show:?}");
+        assert!(
+            !show.stdout.contains("cannot be used"),
+            "round {round}: {show:?}"
+        );
+    }
+    assert!(killed > 0, "no program was killed in its work");
+}
+
+/// `gazed calibrate` drives the running daemon's session; the synthetic observer looks where it
+/// shows its targets. Killed and started again, the daemon is still calibrated.
+#[test]
+fn the_terminal_calibrates_and_a_restart_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let run = ["--source", "synthetic:5", "--state", state];
+    let daemon = Daemon::start(GAZED, &run);
+    let socket = daemon.socket();
+    let ran = run_gazed(
+        GAZED,
+        &[
+            "calibrate",
+            "--user",
+            "anna",
+            "--targets",
+            "1",
+            "--screen-mm",
+            "531x299",
+            "--yes",
+            "--socket",
+            socket.to_str().unwrap(),
+        ],
+    );
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(
+        ran.stdout.contains("kept as the profile of anna"),
+        "{ran:?}"
+    );
+    let mut client = daemon.connect(r#"{"type":"subscribe","types":["sample"]}"#);
+    while client.record_of("sample")["validity"] != "valid" {}
+    daemon.signal("KILL");
+    daemon.wait();
+    let again = Daemon::start(GAZED, &run);
+    let mut client = again.connect(r#"{"type":"subscribe","types":["sample","calibration"]}"#);
+    assert_eq!(client.record()["user"], "anna");
+    while client.record_of("sample")["validity"] != "valid" {}
+
+    // A click without a calibration under way is taken or ignored with a reason; nonsense is refused.
+    client.send(r#"{"type":"click","x":7,"y":0.5}"#);
+    let refused = client.record_of("error");
+    assert!(
+        refused["message"].as_str().unwrap().contains("0 to 1"),
+        "{refused}"
+    );
+    client.send(r#"{"type":"calibrate","do":"accept"}"#);
+    let refused = client.record_of("error");
+    assert!(
+        refused["message"]
+            .as_str()
+            .unwrap()
+            .contains("no calibration"),
+        "{refused}"
+    );
+    client.send(r#"{"type":"recentre"}"#);
+    loop {
+        let record = client.record_of("calibration");
+        assert_eq!(record["purpose"], "recentre");
+        match record["stage"].as_str().unwrap() {
+            "accepted" => break,
+            "discarded" => panic!("{record}"),
+            _ => {}
+        }
+    }
+    client.send(r#"{"type":"undo","profile":true}"#);
+    client.send(r#"{"type":"user","name":"nobody"}"#);
+    let refused = client.record_of("error");
+    assert!(
+        refused["message"].as_str().unwrap().contains("nobody"),
+        "{refused}"
+    );
+    let other = run_gazed(
+        GAZED,
+        &[
+            "process",
+            "synthetic:5",
+            "--frames",
+            "3",
+            "--out",
+            "-",
+            "--user",
+            "anna",
+            "--state",
+            state,
+            "--screen-mm",
+            "300x200",
+        ],
+    );
+    assert!(
+        other.stdout.contains(r#""validity":"stale_calibration""#),
+        "{other:?}"
+    );
 }

@@ -1,11 +1,12 @@
 //! Fitting: samples on targets → the simplest model that predicts targets it has not seen.
 
 use gaze_protocol::PointOfRegard;
+use serde::{Deserialize, Serialize};
 
 use crate::error::CalibrationError;
 use crate::least_squares::{Problem, Solution};
 use crate::model::{CalibrationInput, CalibrationModel, ModelKind};
-use crate::pairing::group_by_target;
+use crate::pairing::{Grouping, group_by_target};
 use crate::quality::Quality;
 use crate::screen::ScreenGeometry;
 
@@ -27,6 +28,18 @@ pub struct FitOptions {
     pub kind: Option<ModelKind>,
     /// A simpler model whose error is within this share of the best wins; 0 to 1.
     pub tie_tolerance: f32,
+    /// Whether the target moved along a path: samples are then put together by place.
+    pub is_pursuit: bool,
+}
+
+impl FitOptions {
+    fn grouping(&self) -> Grouping {
+        if self.is_pursuit {
+            Grouping::PURSUIT
+        } else {
+            Grouping::TARGETS
+        }
+    }
 }
 
 impl Default for FitOptions {
@@ -34,6 +47,7 @@ impl Default for FitOptions {
         FitOptions {
             kind: None,
             tie_tolerance: 0.03,
+            is_pursuit: false,
         }
     }
 }
@@ -79,10 +93,13 @@ pub struct Ridge {
     pub head: Option<f32>,
     /// On curvature, towards 0.
     pub curvature: Option<f32>,
+    /// On the network's features, towards 0.
+    pub features: Option<f32>,
 }
 
 /// A mean error, as a length on the screen and as an angle at the eye.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MeanError {
     /// mm on the screen.
     pub mm: f32,
@@ -97,6 +114,8 @@ pub enum ChoiceReason {
     Requested,
     /// No other kind could be fitted to these targets.
     OnlyCandidate,
+    /// Too few places to leave one out: the person's gains, held close to the usual ones.
+    FewPlaces,
     /// Its leave-one-target-out error is the smallest.
     SmallestError,
     /// It is simpler than the best and within the tie tolerance of it.
@@ -114,6 +133,9 @@ impl std::fmt::Display for ChoiceReason {
             ChoiceReason::Requested => f.write_str("asked for"),
             ChoiceReason::OnlyCandidate => {
                 f.write_str("the only kind that these targets can carry")
+            }
+            ChoiceReason::FewPlaces => {
+                f.write_str("with so few places the usual gains are moved a little, and no more")
             }
             ChoiceReason::SmallestError => f.write_str("smallest leave-one-target-out error"),
             ChoiceReason::SimplestOfTied { best, behind_share } => write!(
@@ -147,18 +169,25 @@ pub fn fit(
             found: options.tie_tolerance,
         });
     }
-    let problem = Problem::new(group_by_target(samples, screen)?, screen)?;
+    let problem = Problem::new(
+        group_by_target(samples, screen, &options.grouping())?,
+        screen,
+    )?;
 
     let mut solutions: Vec<Solution> = Vec::with_capacity(ModelKind::ALL.len());
     let mut refused = Vec::new();
     for kind in ModelKind::ALL {
+        // What is asked for needs the simpler kinds' strengths, and no others.
+        if options.kind.is_some_and(|asked| kind > asked) {
+            break;
+        }
         match problem.carries(kind) {
             Ok(()) => solutions.push(problem.solve(kind, solutions.last())?),
             Err(reason) => refused.push((kind, reason)),
         }
     }
 
-    let (index, reason) = choose(&solutions, &refused, options)?;
+    let (index, reason) = choose(&solutions, &refused, options, problem.has_few_places())?;
     let chosen = &solutions[index];
     Ok(FitReport {
         model: chosen.model,
@@ -167,7 +196,7 @@ pub fn fit(
         refused,
         uncalibrated: problem.uncalibrated(),
         constant_guess: problem.constant_guess(),
-        quality: problem.quality(samples.len(), chosen),
+        quality: problem.quality(chosen),
     })
 }
 
@@ -176,6 +205,7 @@ fn choose(
     solutions: &[Solution],
     refused: &[(ModelKind, CalibrationError)],
     options: &FitOptions,
+    has_few_places: bool,
 ) -> Result<(usize, ChoiceReason), CalibrationError> {
     if let Some(kind) = options.kind {
         if let Some((_, reason)) = refused.iter().find(|(refused, _)| *refused == kind) {
@@ -186,6 +216,11 @@ fn choose(
             .position(|solution| solution.kind == kind)
             .expect("a kind is either fitted or refused");
         return Ok((index, ChoiceReason::Requested));
+    }
+    if has_few_places
+        && let Some(index) = solutions.iter().position(|s| s.kind == ModelKind::Affine)
+    {
+        return Ok((index, ChoiceReason::FewPlaces));
     }
     let error = |index: usize| solutions[index].left_out.map(|error| error.mm);
     let best = (0..solutions.len())
@@ -219,7 +254,7 @@ fn choose(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::N_FEATURES;
+    use crate::model::{N_FEATURES, PRIOR_GAIN};
     use crate::screen::Sight;
     use gaze_protocol::GazeAngles;
     use proptest::prelude::*;
@@ -311,13 +346,19 @@ mod tests {
         let CalibrationModel::Offset(offset) = report.model else {
             panic!("{:?}", report.model);
         };
-        assert!((offset.shift[0] - 0.05).abs() < 1e-5);
-        assert!((offset.shift[1] - 0.02).abs() < 1e-5);
+        assert_eq!(offset.gain, PRIOR_GAIN);
+        // The target lies at the tangent (10, 69.5) / 600; what the prior makes of what was seen is
+        // taken away.
+        let goal = [10.0 / 600.0, 69.5 / 600.0];
+        for (axis, seen) in see(goal).into_iter().enumerate() {
+            let expected = goal[axis] - PRIOR_GAIN[axis] * seen;
+            assert!((offset.shift[axis] - expected).abs() < 1e-5);
+        }
         // Nothing was left to judge by.
-        assert_eq!(report.quality.accuracy_deg, None);
-        assert_eq!(report.quality.error_mm, None);
-        assert!(report.quality.precision_sd_deg.unwrap() < 1e-3);
-        assert_eq!(report.refused.len(), 2);
+        assert_eq!(report.quality.all.accuracy_deg, None);
+        assert_eq!(report.quality.all.error_mm, None);
+        assert!(report.quality.all.precision_sd_deg.unwrap() < 1e-3);
+        assert_eq!(report.refused.len(), 3);
     }
 
     #[test]
@@ -331,7 +372,7 @@ mod tests {
             assert!(distance(por, target) < 2.2, "{por:?} for {target:?}");
         }
         assert!(report.uncalibrated.mm > 50.0);
-        assert!(report.quality.error_mm.unwrap() < 3.5);
+        assert!(report.quality.all.error_mm.unwrap() < 3.5);
     }
 
     #[test]
@@ -343,9 +384,31 @@ mod tests {
     }
 
     #[test]
+    fn features_that_know_more_than_the_angles_are_used() {
+        // The angles see a fifth of the turn up and down in noise; feature 5 sees it well.
+        let mut jitter = noise(5, 0.05);
+        let mut samples = shown(&nine(), 20, |[x, y]| [x, 0.2 * y + jitter()]);
+        let mut small = noise(6, 0.01);
+        for sample in &mut samples {
+            let (foot, distance_mm) = screen().foot(EYE).unwrap();
+            let y = (sample.target.y_mm - foot.y_mm) / distance_mm;
+            if let Some(input) = &mut sample.input {
+                input.features[5] = 3.0 * y + small();
+            }
+        }
+        let report = fitted(&samples);
+        assert_eq!(report.model.kind(), ModelKind::Features, "{report:#?}");
+        let affine = report.candidates[1].left_out.unwrap().mm;
+        assert!(report.quality.all.error_mm.unwrap() < 0.6 * affine);
+    }
+
+    #[test]
     fn noise_alone_keeps_the_simplest_model() {
         let mut jitter = noise(7, 0.02);
-        let samples = shown(&nine(), 5, |[x, y]| [x + 0.03 + jitter(), y + jitter()]);
+        let samples = shown(&nine(), 5, |[x, y]| {
+            let [gx, gy] = PRIOR_GAIN;
+            [x / gx + 0.03 + jitter(), y / gy + jitter()]
+        });
         let report = fitted(&samples);
         assert_eq!(report.model.kind(), ModelKind::Offset, "{report:#?}");
     }
@@ -354,7 +417,7 @@ mod tests {
     fn an_eye_that_never_moves_is_no_better_than_a_constant_guess() {
         let mut jitter = noise(3, 0.01);
         let report = fitted(&shown(&nine(), 5, |_| [jitter(), 0.2 + jitter()]));
-        assert!(report.quality.error_mm.unwrap() > 0.9 * report.constant_guess.mm);
+        assert!(report.quality.all.error_mm.unwrap() > 0.9 * report.constant_guess.mm);
     }
 
     #[test]
@@ -388,7 +451,7 @@ mod tests {
         let report = fitted(&samples);
         assert!(report.model.head().is_some(), "{report:#?}");
         let before = report.uncalibrated.mm;
-        assert!(report.quality.error_mm.unwrap() < 0.4 * before);
+        assert!(report.quality.all.error_mm.unwrap() < 0.4 * before);
     }
 
     #[test]
@@ -403,15 +466,11 @@ mod tests {
         samples[0].input = None;
         samples[7].input = Some(seen(nine()[8], |t| t));
         let quality = fitted(&samples).quality;
-        assert_eq!(
-            (quality.n_samples, quality.n_lost, quality.n_rejected),
-            (54, 1, 1)
-        );
-        assert!((quality.data_loss - 1.0 / 54.0).abs() < 1e-6);
-        assert_eq!(
-            (quality.targets[0].n_used, quality.targets[0].n_lost),
-            (5, 1)
-        );
+        let all = quality.all;
+        assert_eq!((all.n_samples(), all.n_lost, all.n_rejected), (54, 1, 1));
+        assert!((all.data_loss() - 1.0 / 54.0).abs() < 1e-6);
+        let first = quality.targets[0].measures;
+        assert_eq!((first.n_used, first.n_lost), (5, 1));
     }
 
     #[test]
@@ -440,7 +499,7 @@ mod tests {
         let report = fitted(&shown(&targets, 2, |[x, y]| {
             [if x < 0.0 { x - 0.1 } else { x + 0.1 }, y]
         }));
-        assert!(report.quality.error_mm.unwrap() > 110.0);
+        assert!(report.quality.all.error_mm.unwrap() > 110.0);
     }
 
     #[test]
@@ -474,7 +533,7 @@ mod tests {
         );
         let line: Vec<PointOfRegard> = (0u8..7)
             .map(|i| PointOfRegard {
-                x_mm: 60.0 * f32::from(i),
+                x_mm: 95.0 * f32::from(i),
                 y_mm: 100.0,
             })
             .collect();
@@ -512,9 +571,11 @@ mod tests {
                 y_mm: 100.0,
             })
             .collect();
-        let report = fitted(&shown(&line, 3, |[x, y]| [x + 0.1, y]));
+        let report = fitted(&shown(&line, 3, |[x, y]| {
+            [x / PRIOR_GAIN[0] + 0.1, y / PRIOR_GAIN[1]]
+        }));
         assert_eq!(report.model.kind(), ModelKind::Offset);
-        assert!(report.quality.error_mm.unwrap() < 0.01);
+        assert!(report.quality.all.error_mm.unwrap() < 0.01);
     }
 
     #[test]
@@ -529,7 +590,7 @@ mod tests {
             assert_eq!(report.model.kind(), kind);
             assert_eq!(report.reason, ChoiceReason::Requested);
             let left_out = report.candidates.iter().find(|c| c.kind == kind).unwrap();
-            assert_eq!(left_out.left_out.map(|e| e.mm), report.quality.error_mm);
+            assert_eq!(left_out.left_out.map(|e| e.mm), report.quality.all.error_mm);
         }
     }
 

@@ -6,10 +6,15 @@ use gaze_protocol::PointOfRegard;
 
 use crate::error::CalibrationError;
 use crate::fit::{Candidate, MeanError, Ridge};
-use crate::model::{Affine, CalibrationModel, HeadTerm, ModelKind, Offset, Quadratic};
-use crate::normal::{CURVATURE, GAIN, HEAD, Moment, Normal, Standard, Sums, Terms};
+use crate::model::{
+    Affine, CalibrationModel, FEW_PLACES, Features, HeadTerm, ModelKind, N_FEATURES, Offset,
+    PRIOR_GAIN, Quadratic,
+};
+use crate::normal::{
+    CURVATURE, FEATURES, GAIN, HEAD, Moment, Normal, Standard, Sums, TERMS, Terms, WIDE,
+};
 use crate::pairing::{Group, Kept};
-use crate::quality::{self, FickDeg, Quality, TargetQuality};
+use crate::quality::{self, Quality, errors_of, mean_of};
 use crate::screen::ScreenGeometry;
 
 /// Strengths that are tried. At 0.01 a gain keeps 99 % of what the data ask for, at 10 the part is
@@ -50,8 +55,16 @@ const HUBER_ROUNDS: usize = 10;
 /// it: they would tell the answer.
 const NEIGHBOUR_SHARE: f32 = 0.05;
 
+/// Targets nearer to each other than this share of the screen's diagonal are one place: a tenth of
+/// the screen tells little of its curvature or of a person's gains.
+const PLACE_SHARE: f32 = 0.15;
+
+/// The pull on gains with few places. On real eyes (README) the error with three and five targets
+/// is flat from 0.1 to 0.3.
+const FEW_PLACES_STRENGTH: f32 = 0.3;
+
 /// Least standard deviation of the targets in the narrow direction for gains to be fitted, deg.
-const MIN_SPREAD_DEG: f32 = 1.0;
+const MIN_SPREAD_DEG: f32 = 3.0;
 
 /// One number pair for each sample kept, by target.
 type BySample = Vec<Vec<[f64; 2]>>;
@@ -62,14 +75,16 @@ pub(crate) struct Problem {
     groups: Vec<Group>,
     /// Samples of targets with none kept: lost, rejected.
     without_target: [usize; 2],
-    terms: Vec<Vec<Terms>>,
-    /// What has to be added to each sample's tangent.
+    terms: Vec<Vec<Terms<TERMS>>>,
+    /// What has to be added to each sample's tangent times [`PRIOR_GAIN`].
     wanted: BySample,
     /// For each target, the targets that are left out with it, itself first.
     folds: Vec<Vec<usize>>,
-    gaze: Standard,
-    head: Standard,
+    gaze: Standard<2>,
+    head: Standard<2>,
+    features: Standard<N_FEATURES>,
     layout_spread_deg: f32,
+    n_places: usize,
 }
 
 /// A fitted kind.
@@ -78,7 +93,7 @@ pub(crate) struct Solution {
     pub ridge: Ridge,
     pub model: CalibrationModel,
     pub left_out: Option<MeanError>,
-    /// What the fold without the sample's target adds to the sample's tangent.
+    /// What the fold without the sample's target adds to the sample's tangent times the prior gain.
     left_out_shift: Option<BySample>,
 }
 
@@ -116,30 +131,38 @@ impl Problem {
         let head = Standard::of(&groups, MIN_HEAD_SPREAD_RAD, |kept| {
             [kept.input.head_yaw_rad, kept.input.head_pitch_rad]
         });
+        let features = Standard::of(&groups, 0.0, |kept| kept.input.features);
         let terms = by_sample(&groups, |_, kept| {
             let [zx, zy] = gaze.apply(kept.sight.tangent);
             let [yaw, pitch] = head.apply([kept.input.head_yaw_rad, kept.input.head_pitch_rad]);
-            Terms::from([1.0, zx, zy, yaw, pitch, zx * zx, zx * zy, zy * zy])
+            Terms::<TERMS>::from([1.0, zx, zy, yaw, pitch, zx * zx, zx * zy, zy * zy])
         });
-        let wanted = by_sample(&groups, |group, kept| {
-            let goal = kept.sight.tangent_to(group.target);
-            [0, 1].map(|axis| f64::from(goal[axis]) - f64::from(kept.sight.tangent[axis]))
+        let wanted = by_sample(&groups, |_, kept| {
+            let goal = kept.sight.tangent_to(kept.target);
+            [0, 1].map(|axis| f64::from(goal[axis]) - prior(kept, axis))
         });
         Ok(Problem {
             folds: folds(&groups, screen),
             layout_spread_deg: layout_spread_deg(&groups),
+            n_places: n_places(&groups, screen),
             groups,
             without_target: [n_lost, n_rejected],
             terms,
             wanted,
             gaze,
             head,
+            features,
         })
+    }
+
+    /// Whether too few places are known for one to be left out.
+    pub(crate) fn has_few_places(&self) -> bool {
+        self.n_places < FEW_PLACES
     }
 
     /// Whether the targets can carry this kind.
     pub(crate) fn carries(&self, kind: ModelKind) -> Result<(), CalibrationError> {
-        let found = self.groups.len();
+        let found = self.n_places;
         if found < kind.min_targets() {
             return Err(CalibrationError::TooFewTargets {
                 kind,
@@ -176,23 +199,28 @@ impl Problem {
                 curvature: Some(PROVISIONAL),
                 ..inherited
             },
+            ModelKind::Features => return self.solve_wide(&inherited),
         };
         let weights = self
             .reweight(&provisional)
             .ok_or_else(|| unsolvable.clone())?
             .weights;
-        let sums = self.sums(&weights);
+        let sums = self.sums(&self.terms, &weights);
         let ridge = match kind {
             ModelKind::Offset => provisional,
+            ModelKind::Affine if self.has_few_places() => Ridge {
+                gain: Some(FEW_PLACES_STRENGTH),
+                ..Ridge::default()
+            },
             ModelKind::Affine => {
-                let plain = self.strongest_of_tied(&sums, |strength| Ridge {
+                let plain = self.strongest_of_tied(&sums, &self.terms, |strength| Ridge {
                     gain: Some(strength),
                     ..Ridge::default()
                 });
-                let with_head = self.strongest_of_tied(&sums, |strength| Ridge {
+                let with_head = self.strongest_of_tied(&sums, &self.terms, |strength| Ridge {
                     gain: Some(strength),
                     head: Some(strength.max(MIN_HEAD_STRENGTH)),
-                    curvature: None,
+                    ..Ridge::default()
                 });
                 match (plain, with_head) {
                     (Some((_, plain)), Some((ridge, error)))
@@ -205,15 +233,20 @@ impl Problem {
                 }
             }
             ModelKind::Quadratic => self
-                .strongest_of_tied(&sums, |strength| Ridge {
+                .strongest_of_tied(&sums, &self.terms, |strength| Ridge {
                     curvature: Some(strength),
                     ..inherited
                 })
                 .map_or(provisional, |(ridge, _)| ridge),
+            ModelKind::Features => unreachable!("solved above"),
         };
 
         let fitted = self.reweight(&ridge).ok_or_else(|| unsolvable.clone())?;
-        let left_out_shift = self.left_out_shifts(&self.sums(&fitted.weights), &ridge);
+        let left_out_shift = self.left_out_shifts(
+            &self.sums(&self.terms, &fitted.weights),
+            &self.terms,
+            &ridge,
+        );
         let left_out = left_out_shift.as_ref().map(|shift| self.error_with(shift));
         let model = self.to_model(kind, &ridge, &fitted.coefficients);
         let is_finite = |error: MeanError| error.mm.is_finite() && error.deg.is_finite();
@@ -229,14 +262,66 @@ impl Problem {
         })
     }
 
+    /// Fits the affine map and the network's features together, with the affine map's weights and
+    /// strengths: outliers are found on the angles.
+    fn solve_wide(&self, inherited: &Ridge) -> Result<Solution, CalibrationError> {
+        let kind = ModelKind::Features;
+        let unsolvable = || CalibrationError::Unsolvable { kind };
+        let affine = Ridge {
+            curvature: None,
+            ..*inherited
+        };
+        let weights = self.reweight(&affine).ok_or_else(unsolvable)?.weights;
+        let mut narrow = self.terms.iter().flatten();
+        let terms = by_sample(&self.groups, |_, kept| {
+            let narrow = narrow.next().expect("one for each sample kept");
+            let features = self.features.apply(kept.input.features);
+            let mut terms = Terms::<WIDE>::zeros();
+            terms.rows_mut(0, TERMS).copy_from(narrow);
+            terms.rows_mut(TERMS, N_FEATURES).copy_from_slice(&features);
+            terms
+        });
+        let sums = self.sums(&terms, &weights);
+        let with = |strength: f32| Ridge {
+            features: Some(strength),
+            ..affine
+        };
+        let ridge = self
+            .strongest_of_tied(&sums, &terms, with)
+            .map_or(with(1.0), |(ridge, _)| ridge);
+        let coefficients = sums
+            .total()
+            .and_then(|total| total.solve(&ridge))
+            .ok_or_else(unsolvable)?;
+        let left_out_shift = self.left_out_shifts(&sums, &terms, &ridge);
+        let left_out = left_out_shift.as_ref().map(|shift| self.error_with(shift));
+        let model = self.to_model(kind, &ridge, &coefficients);
+        let is_finite = |error: MeanError| error.mm.is_finite() && error.deg.is_finite();
+        if model.bad_parameter().is_some() || !left_out.is_none_or(is_finite) {
+            return Err(unsolvable());
+        }
+        Ok(Solution {
+            kind,
+            ridge,
+            model,
+            left_out,
+            left_out_shift,
+        })
+    }
+
     /// The strongest of the strengths whose leave-one-target-out errors tie with the best, and its
     /// error, mm; none with one target.
-    fn strongest_of_tied(&self, sums: &Sums, ridge: impl Fn(f32) -> Ridge) -> Option<(Ridge, f32)> {
+    fn strongest_of_tied<const N: usize>(
+        &self,
+        sums: &Sums<N>,
+        terms: &[Vec<Terms<N>>],
+        ridge: impl Fn(f32) -> Ridge,
+    ) -> Option<(Ridge, f32)> {
         let errors: Vec<(Ridge, f32)> = GRID
             .iter()
             .filter_map(|&strength| {
                 let ridge = ridge(strength);
-                let shift = self.left_out_shifts(sums, &ridge)?;
+                let shift = self.left_out_shifts(sums, terms, &ridge)?;
                 Some((ridge, self.error_with(&shift).mm))
             })
             .collect();
@@ -253,7 +338,7 @@ impl Problem {
         let mut weights: Vec<Vec<f64>> = by_sample(&self.groups, |_, kept| kept.weight);
         let mut lengths: Vec<f64> = Vec::new();
         for _ in 0..HUBER_ROUNDS {
-            let coefficients = self.sums(&weights).total()?.solve(ridge)?;
+            let coefficients = self.sums(&self.terms, &weights).total()?.solve(ridge)?;
             let residuals = self.residuals(&coefficients);
             lengths.clear();
             lengths.extend(residuals.iter().flatten());
@@ -267,7 +352,7 @@ impl Problem {
                 }
             }
         }
-        let coefficients = self.sums(&weights).total()?.solve(ridge)?;
+        let coefficients = self.sums(&self.terms, &weights).total()?.solve(ridge)?;
         Some(Reweighted {
             weights,
             coefficients,
@@ -275,7 +360,7 @@ impl Problem {
     }
 
     /// Lengths of what the model leaves over.
-    fn residuals(&self, coefficients: &Moment) -> Vec<Vec<f64>> {
+    fn residuals(&self, coefficients: &Moment<TERMS>) -> Vec<Vec<f64>> {
         self.terms
             .iter()
             .zip(&self.wanted)
@@ -293,15 +378,14 @@ impl Problem {
     }
 
     /// Normal equations by target; each target's weights are divided by its number of samples.
-    fn sums(&self, weights: &[Vec<f64>]) -> Sums {
-        let by_target = self
-            .terms
+    fn sums<const N: usize>(&self, terms: &[Vec<Terms<N>>], weights: &[Vec<f64>]) -> Sums<N> {
+        let by_target = terms
             .iter()
             .zip(&self.wanted)
             .zip(weights)
             .map(|((terms, wanted), weights)| {
                 let share = 1.0 / terms.len() as f64;
-                let mut normal = Normal::default();
+                let mut normal = Normal::<N>::default();
                 for ((terms, wanted), weight) in terms.iter().zip(wanted).zip(weights) {
                     let weight = weight * share;
                     let wanted = SMatrix::<f64, 2, 1>::from(*wanted);
@@ -316,14 +400,19 @@ impl Problem {
 
     /// What models that have not seen a target add to the tangents of its samples; none with one
     /// target.
-    fn left_out_shifts(&self, sums: &Sums, ridge: &Ridge) -> Option<BySample> {
+    fn left_out_shifts<const N: usize>(
+        &self,
+        sums: &Sums<N>,
+        terms: &[Vec<Terms<N>>],
+        ridge: &Ridge,
+    ) -> Option<BySample> {
         if self.groups.len() < 2 {
             return None;
         }
         let total = sums.total()?;
         self.folds
             .iter()
-            .zip(&self.terms)
+            .zip(terms)
             .map(|(fold, terms)| {
                 let mut rest = total.clone();
                 for &left_out in fold {
@@ -331,7 +420,7 @@ impl Problem {
                     rest.moment -= sums.by_target[left_out].moment;
                 }
                 let coefficients = rest.solve(ridge)?;
-                let shift = |terms: &Terms| coefficients.tr_mul(terms).into();
+                let shift = |terms: &Terms<N>| coefficients.tr_mul(terms).into();
                 Some(terms.iter().map(shift).collect())
             })
             .collect()
@@ -377,7 +466,12 @@ impl Problem {
     }
 
     /// The fitted terms as a model on plain tangents and head angles.
-    fn to_model(&self, kind: ModelKind, ridge: &Ridge, coefficients: &Moment) -> CalibrationModel {
+    fn to_model<const N: usize>(
+        &self,
+        kind: ModelKind,
+        ridge: &Ridge,
+        coefficients: &Moment<N>,
+    ) -> CalibrationModel {
         let terms = |range: std::ops::Range<usize>, output: usize| {
             range.map(move |term| coefficients[(term, output)])
         };
@@ -399,8 +493,12 @@ impl Problem {
         });
         let gain = [0, 1].map(|output| {
             [0, 1].map(|axis| {
-                let identity = if output == axis { 1.0 } else { 0.0 };
-                (identity + linear[output][axis]) as f32
+                let prior = if output == axis {
+                    PRIOR_GAIN[axis]
+                } else {
+                    0.0
+                };
+                (f64::from(prior) + linear[output][axis]) as f32
             })
         });
         let head = ridge.head.map(|_| HeadTerm {
@@ -411,7 +509,10 @@ impl Problem {
             reach: self.head.reach.map(|x| x as f32),
         });
         match kind {
-            ModelKind::Offset => CalibrationModel::Offset(Offset { shift }),
+            ModelKind::Offset => CalibrationModel::Offset(Offset {
+                shift,
+                gain: PRIOR_GAIN,
+            }),
             ModelKind::Affine => CalibrationModel::Affine(Affine { shift, gain, head }),
             ModelKind::Quadratic => CalibrationModel::Quadratic(Quadratic {
                 shift,
@@ -424,84 +525,42 @@ impl Problem {
                 reach: self.gaze.reach.map(|x| x as f32),
                 head,
             }),
+            ModelKind::Features => CalibrationModel::Features(Features {
+                shift,
+                gain,
+                weights: [0, 1].map(|output| {
+                    std::array::from_fn(|i| coefficients[(FEATURES.start + i, output)] as f32)
+                }),
+                centre: self.features.centre.map(|x| x as f32),
+                spread: self.features.spread.map(|x| x as f32),
+                reach: self.features.reach.map(|x| x as f32),
+                head,
+            }),
         }
     }
 
-    pub(crate) fn quality(&self, n_samples: usize, solution: &Solution) -> Quality {
-        let [lost, rejected] = self.without_target;
-        let n_lost = lost + self.groups.iter().map(|group| group.n_lost).sum::<usize>();
-        let n_rejected = rejected
-            + self
-                .groups
-                .iter()
-                .map(|group| group.n_rejected)
-                .sum::<usize>();
-        let targets: Vec<TargetQuality> = self
+    pub(crate) fn quality(&self, solution: &Solution) -> Quality {
+        let targets = self
             .groups
             .iter()
             .enumerate()
             .map(|(index, group)| {
                 let shifts = solution.left_out_shift.as_ref().map(|all| &all[index]);
-                target_quality(group, shifts, &solution.model)
+                let tangents = shifts.map(|shifts| shifted(group, shifts));
+                quality::quality_on(group, tangents.as_deref(), &solution.model)
             })
             .collect();
-        Quality {
-            n_targets: targets.len(),
-            n_samples,
-            n_lost,
-            n_rejected,
-            data_loss: n_lost as f32 / n_samples as f32,
-            accuracy_deg: mean_known(targets.iter().map(|target| target.accuracy_deg)),
-            error_deg: solution.left_out.map(|error| error.deg),
-            error_mm: solution.left_out.map(|error| error.mm),
-            precision_sd_deg: mean_known(targets.iter().map(|target| target.precision_sd_deg)),
-            precision_rms_s2s_deg: mean_known(
-                targets.iter().map(|target| target.precision_rms_s2s_deg),
-            ),
-            bcea_deg2: mean_known(targets.iter().map(|target| target.bcea_deg2)),
-            targets,
-        }
-    }
-}
-
-/// Quality on one target: accuracy from the fold that has not seen it, precision from the model.
-fn target_quality(
-    group: &Group,
-    shifts: Option<&Vec<[f64; 2]>>,
-    model: &CalibrationModel,
-) -> TargetQuality {
-    let left_out = shifts.map(|shifts| shifted(group, shifts));
-    let goals = group
-        .kept
-        .iter()
-        .map(|kept| FickDeg::from_tangent(kept.sight.tangent_to(group.target)));
-    let accuracy = left_out.as_ref().and_then(|tangents| {
-        let gaze: Vec<_> = tangents
-            .iter()
-            .map(|&tangent| Some(FickDeg::from_tangent(tangent)))
-            .collect();
-        quality::accuracy(&gaze, quality::mean_fick(goals)?)
-    });
-    let gaze = group.in_order(|kept| FickDeg::of(&model.correct(&kept.sight, &kept.input)));
-    let narrow = |number: Option<f64>| number.map(|x| x as f32);
-    TargetQuality {
-        target: group.target,
-        n_used: group.kept.len(),
-        n_lost: group.n_lost,
-        n_rejected: group.n_rejected,
-        accuracy_deg: accuracy.map(|accuracy| accuracy.offset as f32),
-        azimuth_deg: accuracy.map(|accuracy| accuracy.azimuth as f32),
-        elevation_deg: accuracy.map(|accuracy| accuracy.elevation as f32),
-        error_mm: left_out.map(|tangents| mean_of(&errors_of(group, &tangents)).mm),
-        precision_sd_deg: narrow(quality::precision_sd_deg(&gaze).filter(|_| group.kept.len() > 1)),
-        precision_rms_s2s_deg: narrow(quality::precision_rms_s2s_deg(&gaze)),
-        bcea_deg2: narrow(quality::bcea_deg2(&gaze)),
+        let mut quality = Quality::over(targets);
+        let [lost, rejected] = self.without_target;
+        quality.all.n_lost += lost;
+        quality.all.n_rejected += rejected;
+        quality
     }
 }
 
 struct Reweighted {
     weights: Vec<Vec<f64>>,
-    coefficients: Moment,
+    coefficients: Moment<TERMS>,
 }
 
 /// Which targets are left out together: a target and its near neighbours, unless none would stay.
@@ -521,6 +580,22 @@ fn folds(groups: &[Group], screen: &ScreenGeometry) -> Vec<Vec<usize>> {
             fold
         })
         .collect()
+}
+
+/// How many places of the screen the targets cover.
+fn n_places(groups: &[Group], screen: &ScreenGeometry) -> usize {
+    let radius_mm = PLACE_SHARE * screen.width_mm().hypot(screen.height_mm());
+    let mut places: Vec<PointOfRegard> = Vec::new();
+    for group in groups {
+        let here = group.target;
+        let is_new = places
+            .iter()
+            .all(|there| (here.x_mm - there.x_mm).hypot(here.y_mm - there.y_mm) >= radius_mm);
+        if is_new {
+            places.push(here);
+        }
+    }
+    places.len()
 }
 
 /// Standard deviation of the target directions in their narrow direction, degrees.
@@ -545,63 +620,27 @@ fn layout_spread_deg(groups: &[Group]) -> f32 {
     narrow.sqrt().atan().to_degrees() as f32
 }
 
+/// A sample's tangent with the gains that are supposed before anything is known.
+fn prior(kept: &Kept, axis: usize) -> f64 {
+    f64::from(PRIOR_GAIN[axis] * kept.sight.tangent[axis])
+}
+
 /// One value for each sample kept.
-fn by_sample<T>(groups: &[Group], of: impl Fn(&Group, &Kept) -> T) -> Vec<Vec<T>> {
+fn by_sample<T>(groups: &[Group], mut of: impl FnMut(&Group, &Kept) -> T) -> Vec<Vec<T>> {
     groups
         .iter()
         .map(|group| group.kept.iter().map(|kept| of(group, kept)).collect())
         .collect()
 }
 
-/// The tangents of a target's samples with these shifts added.
+/// The tangents of a target's samples with the prior gains and these shifts.
 fn shifted(group: &Group, shifts: &[[f64; 2]]) -> Vec<[f32; 2]> {
     group
         .kept
         .iter()
         .zip(shifts)
-        .map(|(kept, shift)| {
-            [0, 1].map(|axis| (f64::from(kept.sight.tangent[axis]) + shift[axis]) as f32)
-        })
+        .map(|(kept, shift)| [0, 1].map(|axis| (prior(kept, axis) + shift[axis]) as f32))
         .collect()
-}
-
-/// The errors of a target's samples whose corrected tangents are given.
-fn errors_of(group: &Group, tangents: &[[f32; 2]]) -> Vec<MeanError> {
-    group
-        .kept
-        .iter()
-        .zip(tangents)
-        .map(|(kept, &tangent)| {
-            let goal = kept.sight.tangent_to(group.target).map(f64::from);
-            let tangent = tangent.map(f64::from);
-            let apart = (tangent[0] - goal[0]).hypot(tangent[1] - goal[1]);
-            // |a × b| and a · b of (tx, ty, 1) and (gx, gy, 1).
-            let cross = apart.hypot(tangent[0] * goal[1] - tangent[1] * goal[0]);
-            let dot = tangent[0] * goal[0] + tangent[1] * goal[1] + 1.0;
-            MeanError {
-                mm: (f64::from(kept.sight.distance_mm) * apart) as f32,
-                deg: cross.atan2(dot).to_degrees() as f32,
-            }
-        })
-        .collect()
-}
-
-fn mean_of(errors: &[MeanError]) -> MeanError {
-    let n = errors.len() as f32;
-    MeanError {
-        mm: errors.iter().map(|error| error.mm).sum::<f32>() / n,
-        deg: errors.iter().map(|error| error.deg).sum::<f32>() / n,
-    }
-}
-
-/// The mean of what is known; none when nothing is.
-fn mean_known(numbers: impl Iterator<Item = Option<f32>>) -> Option<f32> {
-    let (mut sum, mut n) = (0.0, 0.0);
-    for number in numbers.flatten() {
-        sum += number;
-        n += 1.0;
-    }
-    (n > 0.0).then(|| sum / n)
 }
 
 /// The middle number, of an even count the upper of the two; none of none. Reorders.

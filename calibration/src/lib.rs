@@ -41,11 +41,13 @@ mod least_squares;
 pub mod model;
 mod normal;
 pub mod pairing;
+pub mod pose;
 pub mod profile;
 pub mod quality;
 pub mod screen;
 pub mod stale;
 pub mod store;
+pub mod upkeep;
 pub mod user;
 
 pub use error::CalibrationError;
@@ -53,12 +55,17 @@ pub use fit::{
     Candidate, ChoiceReason, FitOptions, FitReport, MeanError, Ridge, TargetSample, fit,
 };
 pub use model::{
-    Affine, CalibrationInput, CalibrationModel, HeadTerm, ModelKind, Offset, Quadratic,
+    Affine, CalibrationInput, CalibrationModel, Features, HeadTerm, ModelKind, Offset, PRIOR_GAIN,
+    Quadratic,
 };
 pub use pairing::{FrameGaze, Pairing, TargetRow, TargetsError, pair, parse_targets};
-pub use profile::{CameraSetup, Intrinsics, Profile, ProfileError};
-pub use quality::{Quality, TargetQuality};
+pub use pose::fit_with_pose;
+pub use profile::{
+    CameraSetup, Eyes, FittedKind, Fitting, Intrinsics, MadeBy, Profile, ProfileError,
+};
+pub use quality::{Measures, Quality, TargetQuality, judge};
 pub use screen::{ScreenError, ScreenGeometry, ScreenPose, Sight};
 pub use stale::StaleReason;
 pub use store::ProfileStore;
+pub use upkeep::{Ignored, Source, Upkeep};
 pub use user::UserName;

@@ -251,6 +251,8 @@ pub(crate) struct Group {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept {
     pub sight: Sight,
+    /// Where the target was for this sample; near the group's.
+    pub target: PointOfRegard,
     /// What it was seen from.
     pub input: CalibrationInput,
     /// 0 to 2; 1 for a sample of usual confidence.
@@ -268,10 +270,38 @@ impl Group {
     }
 }
 
+/// How samples are put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grouping {
+    /// Targets nearer than this are one target, mm.
+    radius_mm: f32,
+    /// Whether samples whose eye was elsewhere are rejected.
+    is_rejecting: bool,
+}
+
+impl Grouping {
+    /// Targets that rest.
+    pub(crate) const TARGETS: Grouping = Grouping {
+        radius_mm: SAME_TARGET_MM,
+        is_rejecting: true,
+    };
+    /// A target on a path: about twenty places on a screen.
+    pub(crate) const PURSUIT: Grouping = Grouping {
+        radius_mm: 50.0,
+        is_rejecting: true,
+    };
+    /// Every sample counts, as when a calibration is judged.
+    pub(crate) const UNREJECTED: Grouping = Grouping {
+        radius_mm: SAME_TARGET_MM,
+        is_rejecting: false,
+    };
+}
+
 /// Groups samples by target and rejects those whose eye was elsewhere.
 pub(crate) fn group_by_target(
     samples: &[TargetSample],
     screen: &ScreenGeometry,
+    grouping: &Grouping,
 ) -> Result<Vec<Group>, CalibrationError> {
     let mut members: Vec<(PointOfRegard, Vec<&TargetSample>)> = Vec::new();
     for sample in samples {
@@ -288,7 +318,7 @@ pub(crate) fn group_by_target(
             });
         }
         let same = members.iter_mut().find(|(place, _)| {
-            (place.x_mm - target.x_mm).hypot(place.y_mm - target.y_mm) <= SAME_TARGET_MM
+            (place.x_mm - target.x_mm).hypot(place.y_mm - target.y_mm) <= grouping.radius_mm
         });
         match same {
             Some((_, group)) => group.push(sample),
@@ -300,7 +330,7 @@ pub(crate) fn group_by_target(
         .into_iter()
         .map(|(target, mut samples)| {
             samples.sort_by_key(|sample| sample.seq);
-            keep(target, &samples, screen, usual_sigma)
+            keep(target, &samples, screen, usual_sigma, grouping.is_rejecting)
         })
         .collect())
 }
@@ -320,6 +350,7 @@ fn keep(
     samples: &[&TargetSample],
     screen: &ScreenGeometry,
     usual_sigma: Option<f64>,
+    is_rejecting: bool,
 ) -> Group {
     let sights: Vec<Option<Sight>> = samples
         .iter()
@@ -329,15 +360,16 @@ fn keep(
         })
         .collect();
     // What the correction would have to add: the same for all samples of an eye that rests.
-    let wanted: Vec<[f64; 2]> = sights
+    let wanted: Vec<[f64; 2]> = samples
         .iter()
-        .flatten()
-        .map(|sight| {
-            let goal = sight.tangent_to(target);
+        .zip(&sights)
+        .filter_map(|(sample, sight)| Some((sample, sight.as_ref()?)))
+        .map(|(sample, sight)| {
+            let goal = sight.tangent_to(sample.target);
             [0, 1].map(|axis| f64::from(goal[axis]) - f64::from(sight.tangent[axis]))
         })
         .collect();
-    let limit = rejection_limit(&wanted);
+    let limit = rejection_limit(&wanted).filter(|_| is_rejecting);
     let mut group = Group {
         target,
         kept: Vec::with_capacity(wanted.len()),
@@ -362,6 +394,7 @@ fn keep(
         match on_target {
             Some(sight) => group.kept.push(Kept {
                 sight,
+                target: sample.target,
                 input: *input,
                 weight: confidence_weight(input.sigma_rad, usual_sigma),
             }),
@@ -527,7 +560,7 @@ mod tests {
             sample(2, 100.9, Some(input(0.1))),
             sample(0, 100.0, None),
         ];
-        let groups = group_by_target(&samples, &screen()).unwrap();
+        let groups = group_by_target(&samples, &screen(), &Grouping::TARGETS).unwrap();
         assert_eq!(groups.len(), 2);
         assert_eq!((groups[0].kept.len(), groups[0].n_lost), (2, 1));
         // Frame 0 was lost, frames 2 and 3 are kept.
@@ -542,7 +575,7 @@ mod tests {
             .zip(yaws)
             .map(|(seq, yaw)| sample(seq, 100.0, Some(input(yaw))))
             .collect();
-        let groups = group_by_target(&samples, &screen()).unwrap();
+        let groups = group_by_target(&samples, &screen(), &Grouping::TARGETS).unwrap();
         assert_eq!((groups[0].kept.len(), groups[0].n_rejected), (6, 1));
     }
 
@@ -555,7 +588,7 @@ mod tests {
             .map(|(seq, yaw)| sample(seq, 100.0, Some(input(yaw))))
             .collect();
         assert_eq!(
-            group_by_target(&samples, &screen()).unwrap()[0].n_rejected,
+            group_by_target(&samples, &screen(), &Grouping::TARGETS).unwrap()[0].n_rejected,
             0
         );
     }
@@ -563,7 +596,7 @@ mod tests {
     #[test]
     fn gaze_away_from_the_screen_is_rejected_not_lost() {
         let samples = [sample(0, 100.0, Some(input(3.0)))];
-        let groups = group_by_target(&samples, &screen()).unwrap();
+        let groups = group_by_target(&samples, &screen(), &Grouping::TARGETS).unwrap();
         assert_eq!((groups[0].n_lost, groups[0].n_rejected), (0, 1));
     }
 
@@ -572,14 +605,24 @@ mod tests {
         let mut bad = input(0.1);
         bad.features[3] = f32::NAN;
         assert_eq!(
-            group_by_target(&[sample(9, 100.0, Some(bad))], &screen()).unwrap_err(),
+            group_by_target(
+                &[sample(9, 100.0, Some(bad))],
+                &screen(),
+                &Grouping::TARGETS
+            )
+            .unwrap_err(),
             CalibrationError::NonFinite {
                 seq: 9,
                 part: "features"
             }
         );
         assert_eq!(
-            group_by_target(&[sample(9, f32::INFINITY, None)], &screen()).unwrap_err(),
+            group_by_target(
+                &[sample(9, f32::INFINITY, None)],
+                &screen(),
+                &Grouping::TARGETS
+            )
+            .unwrap_err(),
             CalibrationError::NonFinite {
                 seq: 9,
                 part: "target"

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! format = "gazed-profile"        four header lines, in this order
-//! version = 1
+//! version = 2
 //! bytes = 1234                    length of what follows the header
 //! checksum = "1c291ca3"           CRC-32 (IEEE) of what follows the header
 //!
-//! user = "anna"                   the rest: [camera], [screen], [model], [quality]
+//! user = "anna"                   the rest: [camera], [screen], [model], [fitting],
+//!                                 [quality], [validation]
 //! ```
 
 use std::io;
@@ -14,13 +15,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::{FitReport, MeanError};
 use crate::model::{CalibrationModel, ModelKind};
 use crate::quality::Quality;
 use crate::screen::ScreenGeometry;
 use crate::user::UserName;
 
 /// Version of the file format that this program writes and reads.
-pub const PROFILE_VERSION: u32 = 1;
+pub const PROFILE_VERSION: u32 = 2;
 
 /// First line of every profile.
 const FORMAT_LINE: &str = "format = \"gazed-profile\"";
@@ -51,6 +53,82 @@ pub struct Intrinsics {
     pub cy_px: f32,
 }
 
+/// Which eyes gaze is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Eyes {
+    /// Whichever is open.
+    #[default]
+    Both,
+    /// The observer's left eye alone.
+    Left,
+    /// The observer's right eye alone.
+    Right,
+}
+
+/// How a profile came about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MadeBy {
+    /// A live session with targets.
+    #[default]
+    Session,
+    /// A recording and its table of targets.
+    Recording,
+    /// The profile before, moved so that one target is met.
+    Recentring,
+}
+
+/// How the model was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fitting {
+    /// Why this kind of model, in words.
+    pub reason: String,
+    /// Error on the targets without calibration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncalibrated: Option<MeanError>,
+    /// Error of guessing the mean target every time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant_guess: Option<MeanError>,
+    /// Samples with gaze a second while targets were looked at, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_hz: Option<f32>,
+    /// The kinds that were fitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<FittedKind>,
+}
+
+/// A kind of model and its error on targets that it had not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedKind {
+    /// The kind.
+    pub kind: ModelKind,
+    /// Leave-one-target-out; none with one target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<MeanError>,
+}
+
+impl From<&FitReport> for Fitting {
+    fn from(report: &FitReport) -> Self {
+        Fitting {
+            reason: report.reason.to_string(),
+            uncalibrated: Some(report.uncalibrated),
+            constant_guess: Some(report.constant_guess),
+            rate_hz: None,
+            candidates: report
+                .candidates
+                .iter()
+                .map(|candidate| FittedKind {
+                    kind: candidate.kind,
+                    left_out: candidate.left_out,
+                })
+                .collect(),
+        }
+    }
+}
+
 /// A person's calibration and what it holds for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,14 +137,23 @@ pub struct Profile {
     pub user: UserName,
     /// When it was made: seconds since 1970-01-01 UTC, as the caller says.
     pub created_unix_s: u64,
+    /// How it came about.
+    pub made_by: MadeBy,
+    /// The eyes it holds for.
+    pub eyes: Eyes,
     /// The camera it was made with.
     pub camera: CameraSetup,
     /// The screen it was made on.
     pub screen: ScreenGeometry,
     /// The correction.
     pub model: CalibrationModel,
-    /// How good it was when it was made.
+    /// How the model was found.
+    pub fitting: Fitting,
+    /// How good it was when it was made: each target predicted by a model that had not seen it.
     pub quality: Quality,
+    /// How good it was on further targets, where some were shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Quality>,
 }
 
 /// Why a profile cannot be read or written.
@@ -87,6 +174,14 @@ pub enum ProfileError {
         user: String,
         /// Where it would be.
         path: PathBuf,
+    },
+    /// There is no such older profile.
+    #[error("{user} has no such older profile; there are {numbers:?}")]
+    NoOlder {
+        /// The person.
+        user: String,
+        /// Numbers of those that there are.
+        numbers: Vec<u64>,
     },
     /// The disk said no.
     #[error("cannot {action} {path}")]
@@ -181,6 +276,16 @@ pub enum ProfileError {
     },
 }
 
+impl ProfileError {
+    /// The file is something else, for this reason.
+    pub(crate) fn not_a_profile(path: &Path, reason: &'static str) -> Self {
+        ProfileError::NotAProfile {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
+
 impl Profile {
     /// The file's contents.
     ///
@@ -213,6 +318,16 @@ impl Profile {
         })?;
         profile.check(path)?;
         Ok(profile)
+    }
+
+    /// The same profile after recentring: its model moved by this tangent.
+    pub fn recentred(&self, shift: [f32; 2], created_unix_s: u64) -> Profile {
+        Profile {
+            created_unix_s,
+            made_by: MadeBy::Recentring,
+            model: self.model.shifted(shift),
+            ..self.clone()
+        }
     }
 
     /// The kind of model in it.
@@ -257,8 +372,25 @@ impl Profile {
                 "model parameters are finite, spread and reach positive",
             );
         }
-        if let Some(key) = self.quality.non_finite() {
+        let validation = self.validation.as_ref().and_then(Quality::non_finite);
+        if let Some(key) = self.quality.non_finite().or(validation) {
             return refuse(key, "quality numbers are finite");
+        }
+        let candidates = self
+            .fitting
+            .candidates
+            .iter()
+            .filter_map(|kind| kind.left_out);
+        let errors = [self.fitting.uncalibrated, self.fitting.constant_guess]
+            .into_iter()
+            .flatten()
+            .chain(candidates)
+            .flat_map(|error| [error.mm, error.deg]);
+        if !errors.chain(self.fitting.rate_hz).all(f32::is_finite) {
+            return refuse("fitting", "errors and rate are finite");
+        }
+        if self.fitting.reason.len() > 1000 {
+            return refuse("fitting.reason", "at most 1000 bytes");
         }
         Ok(())
     }
@@ -266,10 +398,7 @@ impl Profile {
 
 /// The part after the header, once its length and checksum are what the header says.
 fn checked_body<'t>(text: &'t str, path: &Path) -> Result<&'t str, ProfileError> {
-    let not_a_profile = |reason: &'static str| ProfileError::NotAProfile {
-        path: path.to_owned(),
-        reason,
-    };
+    let not_a_profile = |reason| ProfileError::not_a_profile(path, reason);
     let mut rest = text;
     let mut next_line = || {
         let (line, after) = rest.split_once('\n')?;
@@ -335,7 +464,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 pub(crate) mod tests {
     use super::*;
     use crate::model::{Affine, HeadTerm, Offset, Quadratic};
-    use crate::quality::TargetQuality;
+    use crate::quality::{Measures, TargetQuality};
     use crate::screen::ScreenPose;
     use gaze_protocol::PointOfRegard;
     use proptest::prelude::*;
@@ -344,6 +473,8 @@ pub(crate) mod tests {
         Profile {
             user: UserName::new("anna").unwrap(),
             created_unix_s: 1_767_225_600,
+            made_by: MadeBy::Session,
+            eyes: Eyes::Both,
             camera: CameraSetup {
                 id: "usb-Example_Webcam-video-index0".to_owned(),
                 frame_size_px: [640, 480],
@@ -357,36 +488,27 @@ pub(crate) mod tests {
             screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
             model: CalibrationModel::Offset(Offset {
                 shift: [0.01, -0.02],
+                gain: [1.0; 2],
             }),
-            quality: Quality {
-                n_targets: 1,
-                n_samples: 3,
-                n_lost: 1,
-                n_rejected: 0,
-                data_loss: 1.0 / 3.0,
-                accuracy_deg: None,
-                error_deg: None,
-                error_mm: None,
-                precision_sd_deg: Some(0.7),
-                precision_rms_s2s_deg: None,
-                bcea_deg2: None,
-                targets: vec![TargetQuality {
-                    target: PointOfRegard {
-                        x_mm: 265.5,
-                        y_mm: 149.5,
-                    },
+            fitting: Fitting {
+                reason: "asked for".to_owned(),
+                ..Fitting::default()
+            },
+            quality: Quality::over(vec![TargetQuality {
+                target: PointOfRegard {
+                    x_mm: 265.5,
+                    y_mm: 149.5,
+                },
+                gaze: None,
+                eyes_mm: Some([0.0, 80.0, 600.0]),
+                measures: Measures {
                     n_used: 2,
                     n_lost: 1,
-                    n_rejected: 0,
-                    accuracy_deg: None,
-                    azimuth_deg: None,
-                    elevation_deg: None,
-                    error_mm: None,
                     precision_sd_deg: Some(0.7),
-                    precision_rms_s2s_deg: None,
-                    bcea_deg2: None,
-                }],
-            },
+                    ..Measures::default()
+                },
+            }]),
+            validation: None,
         }
     }
 
@@ -398,7 +520,7 @@ pub(crate) mod tests {
     fn a_profile_reads_back_as_it_was_written() {
         let text = profile().to_text().unwrap();
         assert_eq!(Profile::from_text(&text, path()).unwrap(), profile());
-        assert!(text.starts_with("format = \"gazed-profile\"\nversion = 1\nbytes = "));
+        assert!(text.starts_with("format = \"gazed-profile\"\nversion = 2\nbytes = "));
         // The whole file is TOML, header included.
         assert!(text.parse::<toml::Table>().is_ok());
     }
@@ -411,11 +533,11 @@ pub(crate) mod tests {
     #[test]
     fn a_newer_version_is_refused_naming_both() {
         let text = profile().to_text().unwrap();
-        let newer = text.replacen("version = 1", "version = 7", 1);
+        let newer = text.replacen("version = 2", "version = 7", 1);
         let error = Profile::from_text(&newer, path()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "anna.toml is a profile of version 7; this program reads version 1"
+            "anna.toml is a profile of version 7; this program reads version 2"
         );
     }
 
@@ -448,7 +570,7 @@ pub(crate) mod tests {
         assert!(text.contains(from), "{from} not in {text}");
         let body = text.splitn(5, '\n').nth(4).unwrap().replacen(from, to, 1);
         format!(
-            "{FORMAT_LINE}\nversion = 1\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+            "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
             body.len(),
             crc32(body.as_bytes())
         )
@@ -470,8 +592,11 @@ pub(crate) mod tests {
             "camera.intrinsics"
         );
         assert_eq!(
-            key(refusal("data_loss = 0.3", "data_loss = inf #")),
-            "data_loss"
+            key(refusal(
+                "precision_sd_deg = 0.7",
+                "precision_sd_deg = inf #"
+            )),
+            "precision_sd_deg"
         );
         assert!(matches!(
             refusal("width_mm = 531.0", "width_mm = -531.0"),
@@ -534,7 +659,8 @@ pub(crate) mod tests {
             [number(), number(), number()],
         ];
         prop_oneof![
-            numbers().prop_map(|shift| CalibrationModel::Offset(Offset { shift })),
+            (numbers(), numbers())
+                .prop_map(|(shift, gain)| CalibrationModel::Offset(Offset { shift, gain })),
             affine().prop_map(|(shift, gain, head)| {
                 CalibrationModel::Affine(Affine { shift, gain, head })
             }),
@@ -581,9 +707,10 @@ pub(crate) mod tests {
             written.camera.id = id;
             written.screen = screen;
             written.model = model;
-            written.quality.data_loss = share;
-            written.quality.accuracy_deg = known;
-            written.quality.targets[0].bcea_deg2 = known;
+            written.fitting.rate_hz = Some(share);
+            written.quality.all.accuracy_deg = known;
+            written.quality.targets[0].measures.bcea_deg2 = known;
+            written.validation = known.map(|_| written.quality.clone());
             let text = written.to_text().unwrap();
             prop_assert_eq!(Profile::from_text(&text, path()).unwrap(), written);
         }
@@ -615,7 +742,7 @@ pub(crate) mod tests {
         #[test]
         fn a_good_header_before_any_text_is_refused_without_a_panic(body in "[ -~\n]{0,200}") {
             let text = format!(
-                "{FORMAT_LINE}\nversion = 1\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+                "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
                 body.len(),
                 crc32(body.as_bytes())
             );

@@ -13,7 +13,11 @@
 use gaze_protocol::PointOfRegard;
 use serde::{Deserialize, Serialize};
 
-use crate::screen::Sight;
+use crate::error::CalibrationError;
+use crate::fit::{MeanError, TargetSample};
+use crate::model::CalibrationModel;
+use crate::pairing::{Group, Grouping, group_by_target};
+use crate::screen::{ScreenGeometry, Sight};
 
 /// Share of samples inside the BCEA ellipse, as ETDQualitizer.
 pub const BCEA_P: f64 = 0.68;
@@ -168,59 +172,20 @@ impl Moments {
     }
 }
 
-/// The quality of a calibration, as reports and profiles state it.
+/// How good the gaze is: on one target, or as the mean over targets.
 ///
-/// Accuracy and error come from models fitted without the target they are measured on; with one
-/// target there is no such number and they are none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// In a fit, accuracy and error come from models that have not seen the target they are measured
+/// on; with one target there is no such number and they are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Quality {
-    /// Distinct targets with at least one sample kept.
-    pub n_targets: usize,
-    /// Samples given, lost and rejected ones included.
-    pub n_samples: usize,
+pub struct Measures {
+    /// Samples used.
+    pub n_used: usize,
     /// Samples without gaze: closed eyes, no face.
     pub n_lost: usize,
     /// Samples with gaze that were not used: the eye was elsewhere, or its line misses the screen.
     pub n_rejected: usize,
-    /// `n_lost / n_samples`, 0 to 1.
-    pub data_loss: f32,
-    /// Leave-one-target-out: mean over targets of [`accuracy`], deg.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accuracy_deg: Option<f32>,
-    /// Leave-one-target-out: mean over targets of the mean angle between sample and target, deg.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_deg: Option<f32>,
-    /// Leave-one-target-out: mean over targets of the mean distance between sample and target, mm.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error_mm: Option<f32>,
-    /// Mean over targets with two samples or more of [`precision_sd_deg`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub precision_sd_deg: Option<f32>,
-    /// Mean over targets with two successive samples of [`precision_rms_s2s_deg`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub precision_rms_s2s_deg: Option<f32>,
-    /// Mean over targets with three samples or more of [`bcea_deg2`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bcea_deg2: Option<f32>,
-    /// One entry for each target that has a sample kept, in the order first shown.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<TargetQuality>,
-}
-
-/// The quality of the gaze on one target.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetQuality {
-    /// Where the target was.
-    pub target: PointOfRegard,
-    /// Samples used.
-    pub n_used: usize,
-    /// Samples without gaze.
-    pub n_lost: usize,
-    /// Samples with gaze that were not used.
-    pub n_rejected: usize,
-    /// Leave-one-target-out: angle between mean gaze and target, deg.
+    /// [`accuracy`], deg.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy_deg: Option<f32>,
     /// Its horizontal part, positive when gaze is right of the target, deg.
@@ -229,50 +194,259 @@ pub struct TargetQuality {
     /// Its vertical part, positive when gaze is above the target, deg.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elevation_deg: Option<f32>,
-    /// Leave-one-target-out: mean distance between sample and target, mm.
+    /// Mean angle between sample and target, deg.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_deg: Option<f32>,
+    /// Mean distance between sample and target, mm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_mm: Option<f32>,
-    /// Precision SD, deg; none below two samples.
+    /// [`precision_sd_deg`]; none below two samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_sd_deg: Option<f32>,
-    /// Precision RMS-S2S, deg; none without two successive samples.
+    /// [`precision_rms_s2s_deg`]; none without two successive samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_rms_s2s_deg: Option<f32>,
-    /// BCEA at P = 0.68, square degrees; none below three samples.
+    /// [`bcea_deg2`]; none below three samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bcea_deg2: Option<f32>,
 }
 
-impl Quality {
-    /// The name of the first number that is not finite, if there is one.
-    pub fn non_finite(&self) -> Option<&'static str> {
-        let whole = [
-            ("data_loss", Some(self.data_loss)),
+/// The quality of the gaze on one target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetQuality {
+    /// Where the target was.
+    pub target: PointOfRegard,
+    /// Mean point of regard on it, where gaze was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gaze: Option<PointOfRegard>,
+    /// Mean place of the eyes, camera axes, mm, where gaze was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eyes_mm: Option<[f32; 3]>,
+    /// How good.
+    pub measures: Measures,
+}
+
+/// The quality of a calibration, as reports and profiles state it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quality {
+    /// Counts over all targets, means over the targets that have the number.
+    pub all: Measures,
+    /// One entry for each target that has a sample kept, in the order first shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetQuality>,
+}
+
+impl Measures {
+    /// Samples given, lost and rejected ones included.
+    pub fn n_samples(&self) -> usize {
+        self.n_used + self.n_lost + self.n_rejected
+    }
+
+    /// Share of samples without gaze, 0 to 1; 0 without samples.
+    pub fn data_loss(&self) -> f32 {
+        self.n_lost as f32 / self.n_samples().max(1) as f32
+    }
+
+    fn numbers(&self) -> [(&'static str, Option<f32>); 8] {
+        [
             ("accuracy_deg", self.accuracy_deg),
+            ("azimuth_deg", self.azimuth_deg),
+            ("elevation_deg", self.elevation_deg),
             ("error_deg", self.error_deg),
             ("error_mm", self.error_mm),
             ("precision_sd_deg", self.precision_sd_deg),
             ("precision_rms_s2s_deg", self.precision_rms_s2s_deg),
             ("bcea_deg2", self.bcea_deg2),
-        ];
-        let each = self.targets.iter().flat_map(|target| {
-            [
-                ("target", Some(target.target.x_mm)),
-                ("target", Some(target.target.y_mm)),
-                ("accuracy_deg", target.accuracy_deg),
-                ("azimuth_deg", target.azimuth_deg),
-                ("elevation_deg", target.elevation_deg),
-                ("error_mm", target.error_mm),
-                ("precision_sd_deg", target.precision_sd_deg),
-                ("precision_rms_s2s_deg", target.precision_rms_s2s_deg),
-                ("bcea_deg2", target.bcea_deg2),
-            ]
+        ]
+    }
+}
+
+impl Quality {
+    /// The quality over these targets: counts are added, numbers averaged over the targets that
+    /// have them. Azimuth and elevation of the whole are the mean bias.
+    pub fn over(targets: Vec<TargetQuality>) -> Self {
+        let each = || targets.iter().map(|target| &target.measures);
+        let mean = |number: fn(&Measures) -> Option<f32>| mean_known(each().map(number));
+        let all = Measures {
+            n_used: each().map(|measures| measures.n_used).sum(),
+            n_lost: each().map(|measures| measures.n_lost).sum(),
+            n_rejected: each().map(|measures| measures.n_rejected).sum(),
+            accuracy_deg: mean(|m| m.accuracy_deg),
+            azimuth_deg: mean(|m| m.azimuth_deg),
+            elevation_deg: mean(|m| m.elevation_deg),
+            error_deg: mean(|m| m.error_deg),
+            error_mm: mean(|m| m.error_mm),
+            precision_sd_deg: mean(|m| m.precision_sd_deg),
+            precision_rms_s2s_deg: mean(|m| m.precision_rms_s2s_deg),
+            bcea_deg2: mean(|m| m.bcea_deg2),
+        };
+        Quality { all, targets }
+    }
+
+    /// The name of the first number that is not finite, if there is one.
+    pub fn non_finite(&self) -> Option<&'static str> {
+        let points = self.targets.iter().flat_map(|target| {
+            let eyes = target.eyes_mm.iter().flatten();
+            [target.target.x_mm, target.target.y_mm]
+                .into_iter()
+                .chain(target.gaze.iter().flat_map(|gaze| [gaze.x_mm, gaze.y_mm]))
+                .chain(eyes.copied())
+                .map(|number| ("target", Some(number)))
         });
-        whole
-            .into_iter()
-            .chain(each)
+        let measures = self.targets.iter().map(|target| &target.measures);
+        std::iter::once(&self.all)
+            .chain(measures)
+            .flat_map(Measures::numbers)
+            .chain(points)
             .find(|(_, number)| number.is_some_and(|x| !x.is_finite()))
             .map(|(name, _)| name)
+    }
+}
+
+/// The mean of what is known; none when nothing is.
+fn mean_known(numbers: impl Iterator<Item = Option<f32>>) -> Option<f32> {
+    let (mut sum, mut n) = (0.0, 0.0);
+    for number in numbers.flatten() {
+        sum += number;
+        n += 1.0;
+    }
+    (n > 0.0).then(|| sum / n)
+}
+
+/// The quality of a model on targets that were not used to fit it.
+///
+/// Samples whose line of gaze misses the screen plane are rejected; none for being far from the
+/// target.
+///
+/// # Errors
+/// [`CalibrationError`]: no samples, none with gaze, a number that is not finite.
+pub fn judge(
+    samples: &[TargetSample],
+    model: &CalibrationModel,
+    screen: &ScreenGeometry,
+) -> Result<Quality, CalibrationError> {
+    let groups = group_by_target(samples, screen, &Grouping::UNREJECTED)?;
+    let targets: Vec<TargetQuality> = groups
+        .iter()
+        .filter(|group| !group.kept.is_empty())
+        .map(|group| {
+            let tangents: Vec<[f32; 2]> = group
+                .kept
+                .iter()
+                .map(|kept| model.correct(&kept.sight, &kept.input).tangent)
+                .collect();
+            quality_on(group, Some(&tangents), model)
+        })
+        .collect();
+    if targets.is_empty() {
+        let lost = |group: &Group| group.n_lost;
+        return Err(CalibrationError::NoGaze {
+            n_samples: samples.len(),
+            n_lost: groups.iter().map(lost).sum(),
+            n_rejected: groups.iter().map(|group| group.n_rejected).sum(),
+        });
+    }
+    Ok(Quality::over(targets))
+}
+
+/// Quality on one target: accuracy and error of the tangents given (by a model that has not seen
+/// the target), precision and place of gaze by `model`.
+pub(crate) fn quality_on(
+    group: &Group,
+    unseen: Option<&[[f32; 2]]>,
+    model: &CalibrationModel,
+) -> TargetQuality {
+    let n = group.kept.len() as f32;
+    let goals = group
+        .kept
+        .iter()
+        .map(|kept| FickDeg::from_tangent(kept.sight.tangent_to(kept.target)));
+    let accuracy = unseen.and_then(|tangents| {
+        let gaze: Vec<_> = tangents
+            .iter()
+            .map(|&tangent| Some(FickDeg::from_tangent(tangent)))
+            .collect();
+        accuracy(&gaze, mean_fick(goals)?)
+    });
+    let error = unseen.map(|tangents| mean_of(&errors_of(group, tangents)));
+    let gaze = group.in_order(|kept| FickDeg::of(&model.correct(&kept.sight, &kept.input)));
+    let mean = |part: fn(&PointOfRegard) -> f32| {
+        let sum: f32 = group
+            .kept
+            .iter()
+            .zip(unseen.into_iter().flatten())
+            .map(|(kept, &tangent)| {
+                part(
+                    &Sight {
+                        tangent,
+                        ..kept.sight
+                    }
+                    .point_of_regard(),
+                )
+            })
+            .sum();
+        sum / n
+    };
+    let eye = |axis: usize| {
+        let sum: f32 = group
+            .kept
+            .iter()
+            .map(|kept| kept.input.origin_mm[axis])
+            .sum();
+        sum / n
+    };
+    let narrow = |number: Option<f64>| number.map(|x| x as f32);
+    TargetQuality {
+        target: group.target,
+        gaze: (unseen.is_some() && n > 0.0).then(|| PointOfRegard {
+            x_mm: mean(|por| por.x_mm),
+            y_mm: mean(|por| por.y_mm),
+        }),
+        eyes_mm: (n > 0.0).then(|| [0, 1, 2].map(eye)),
+        measures: Measures {
+            n_used: group.kept.len(),
+            n_lost: group.n_lost,
+            n_rejected: group.n_rejected,
+            accuracy_deg: accuracy.map(|accuracy| accuracy.offset as f32),
+            azimuth_deg: accuracy.map(|accuracy| accuracy.azimuth as f32),
+            elevation_deg: accuracy.map(|accuracy| accuracy.elevation as f32),
+            error_deg: error.map(|error| error.deg),
+            error_mm: error.map(|error| error.mm),
+            precision_sd_deg: narrow(precision_sd_deg(&gaze).filter(|_| group.kept.len() > 1)),
+            precision_rms_s2s_deg: narrow(precision_rms_s2s_deg(&gaze)),
+            bcea_deg2: narrow(bcea_deg2(&gaze)),
+        },
+    }
+}
+
+/// The errors of a target's samples whose corrected tangents are given.
+pub(crate) fn errors_of(group: &Group, tangents: &[[f32; 2]]) -> Vec<MeanError> {
+    group
+        .kept
+        .iter()
+        .zip(tangents)
+        .map(|(kept, &tangent)| {
+            let goal = kept.sight.tangent_to(kept.target).map(f64::from);
+            let tangent = tangent.map(f64::from);
+            let apart = (tangent[0] - goal[0]).hypot(tangent[1] - goal[1]);
+            // |a × b| and a · b of (tx, ty, 1) and (gx, gy, 1).
+            let cross = apart.hypot(tangent[0] * goal[1] - tangent[1] * goal[0]);
+            let dot = tangent[0] * goal[0] + tangent[1] * goal[1] + 1.0;
+            MeanError {
+                mm: (f64::from(kept.sight.distance_mm) * apart) as f32,
+                deg: cross.atan2(dot).to_degrees() as f32,
+            }
+        })
+        .collect()
+}
+
+pub(crate) fn mean_of(errors: &[MeanError]) -> MeanError {
+    let n = errors.len() as f32;
+    MeanError {
+        mm: errors.iter().map(|error| error.mm).sum::<f32>() / n,
+        deg: errors.iter().map(|error| error.deg).sum::<f32>() / n,
     }
 }
 
@@ -291,47 +465,51 @@ mod tests {
             .collect()
     }
 
-    /// Six samples, the third missing.
-    fn six() -> Vec<Option<FickDeg>> {
-        gaze(&[
-            (1.0, -2.0),
-            (1.4, -2.3),
-            (f64::NAN, f64::NAN),
-            (0.7, -1.8),
-            (1.1, -2.6),
-            (1.9, -2.2),
-        ])
-    }
-
     fn close(found: f64, expected: f64) -> bool {
         (found - expected).abs() < 1e-9 /* f64, degrees */
     }
 
-    /// Expected numbers: ETDQualitizer 1.2.0, `accuracy`, on the same samples.
-    #[test]
-    fn accuracy_agrees_with_etdqualitizer() {
-        let target = |azimuth, elevation| FickDeg { azimuth, elevation };
-        let near = accuracy(&six(), target(1.5, -2.5)).unwrap();
-        assert!(close(near.offset, 0.425029138916081));
-        assert!(close(near.azimuth, -0.27982981720099026));
-        assert!(close(near.elevation, 0.31991538895048355));
-        let far = gaze(&[(20.0, 12.0), (21.0, 11.0), (19.5, 13.0)]);
-        let far = accuracy(&far, target(18.0, 14.0)).unwrap();
-        assert!(close(far.offset, 2.9088047732444497));
-        assert!(close(far.azimuth, 2.1223741639167883));
-        assert!(close(far.elevation, -1.989593918523844));
+    /// One target of `golden/quality.json`.
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        target: [f64; 2],
+        samples: Vec<Option<[f64; 2]>>,
+        accuracy: [f64; 3],
+        sd: f64,
+        rms_s2s: f64,
+        bcea: f64,
+        data_loss_percent: f64,
     }
 
-    /// Expected numbers: ETDQualitizer 1.2.0, `std`, `rms_s2s`, `bcea`, `data_loss_from_invalid`.
+    #[derive(serde::Deserialize)]
+    struct GoldenFile {
+        version: String,
+        cases: Vec<Golden>,
+    }
+
+    /// What ETDQualitizer 1.2.0 says of random samples; written by `golden/make_quality.py`.
     #[test]
-    fn precision_and_loss_agree_with_etdqualitizer() {
-        assert!(close(precision_sd_deg(&six()).unwrap(), 0.4890807704254993));
-        assert!(close(
-            precision_rms_s2s_deg(&six()).unwrap(),
-            0.7852812659593164
-        ));
-        assert!(close(bcea_deg2(&six()).unwrap(), 0.9045583972183905));
-        assert!(close(data_loss(&six()).unwrap(), 0.16666666666666664));
+    fn all_measures_agree_with_etdqualitizer() {
+        let file: GoldenFile =
+            serde_json::from_str(include_str!("../golden/quality.json")).unwrap();
+        assert_eq!(file.version, "1.2.0");
+        assert!(file.cases.len() >= 20);
+        for case in file.cases {
+            let fick = |[azimuth, elevation]: [f64; 2]| FickDeg { azimuth, elevation };
+            let gaze: Vec<_> = case.samples.iter().map(|sample| sample.map(fick)).collect();
+            let found = accuracy(&gaze, fick(case.target)).unwrap();
+            for (found, expected) in [
+                (found.offset, case.accuracy[0]),
+                (found.azimuth, case.accuracy[1]),
+                (found.elevation, case.accuracy[2]),
+                (precision_sd_deg(&gaze).unwrap(), case.sd),
+                (precision_rms_s2s_deg(&gaze).unwrap(), case.rms_s2s),
+                (bcea_deg2(&gaze).unwrap(), case.bcea),
+                (100.0 * data_loss(&gaze).unwrap(), case.data_loss_percent),
+            ] {
+                assert!(close(found, expected), "{found} for {expected}");
+            }
+        }
     }
 
     #[test]

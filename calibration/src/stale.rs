@@ -1,6 +1,6 @@
 //! Whether a profile still holds for the camera and screen in use.
 
-use crate::profile::{CameraSetup, Intrinsics, Profile};
+use crate::profile::{CameraSetup, Intrinsics, MadeBy, Profile};
 use crate::screen::ScreenGeometry;
 
 /// Sides of a screen differ when they do so by more than this, mm: a ruler's reading error.
@@ -87,7 +87,8 @@ impl Profile {
     /// A resolution that is not known on either side is not compared.
     pub fn stale_reasons(&self, camera: &CameraSetup, screen: &ScreenGeometry) -> Vec<StaleReason> {
         let mut reasons = Vec::new();
-        if self.camera.id != camera.id {
+        // A recording does not tell its camera's name.
+        if self.camera.id != camera.id && self.made_by != MadeBy::Recording {
             reasons.push(StaleReason::Camera {
                 profile: self.camera.id.clone(),
                 now: camera.id.clone(),

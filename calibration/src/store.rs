@@ -1,14 +1,16 @@
 //! The folder of profiles: one file a person, replaced whole, older ones kept.
 //!
 //! `NAME.toml` is the profile in force; saving keeps the one before as `NAME.1.toml`,
-//! `NAME.2.toml` and so on, the highest number being the latest. A profile is written to a
+//! `NAME.2.toml` and so on, the highest number being the latest. `default` names who is meant when
+//! nobody is named. A profile is written to a
 //! temporary file, flushed to the disk and renamed, so a crash leaves the old one or the new one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{CameraSetup, Profile, ProfileError};
+use crate::screen::ScreenGeometry;
 use crate::user::UserName;
 
 /// A larger file is not a profile; a profile of a thousand targets has 300 KB.
@@ -44,20 +46,31 @@ impl ProfileStore {
     /// [`ProfileError::Missing`] without one; others as [`Profile::from_text`], and when the
     /// profile inside is another person's.
     pub fn load(&self, user: &UserName) -> Result<Profile, ProfileError> {
-        let path = self.path(user);
-        let text = match read_text(&path) {
+        self.read(&self.path(user), user)
+    }
+
+    /// Reads a profile from a file that may lie anywhere, as `users import` does.
+    ///
+    /// # Errors
+    /// As [`Profile::from_text`].
+    pub fn read_file(path: &Path) -> Result<Profile, ProfileError> {
+        Profile::from_text(&read_text(path)?, path)
+    }
+
+    /// Reads one of a person's own files.
+    fn read(&self, path: &Path, user: &UserName) -> Result<Profile, ProfileError> {
+        let profile = match ProfileStore::read_file(path) {
             Err(ProfileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(ProfileError::Missing {
                     user: user.to_string(),
-                    path,
+                    path: path.to_owned(),
                 });
             }
-            text => text?,
+            profile => profile?,
         };
-        let profile = Profile::from_text(&text, &path)?;
         if profile.user != *user {
             return Err(ProfileError::OtherUser {
-                path,
+                path: path.to_owned(),
                 found: profile.user.to_string(),
                 expected: user.to_string(),
             });
@@ -91,6 +104,114 @@ impl ProfileStore {
         }
         flush_folder(&self.folder)?;
         Ok(path)
+    }
+
+    /// The person's profile in force or, where that does not hold for the present setup, the latest
+    /// older one that does: a profile for each camera, resolution and screen.
+    ///
+    /// # Errors
+    /// As [`ProfileStore::load`]; an older profile that cannot be read is passed over.
+    pub fn load_for(
+        &self,
+        user: &UserName,
+        camera: &CameraSetup,
+        screen: &ScreenGeometry,
+    ) -> Result<Profile, ProfileError> {
+        let present = self.load(user)?;
+        let holds = |profile: &Profile| profile.stale_reasons(camera, screen).is_empty();
+        if holds(&present) {
+            return Ok(present);
+        }
+        let older = self.history(user)?.into_iter().rev().find_map(|path| {
+            let profile = self.read(&path, user).ok()?;
+            holds(&profile).then_some(profile)
+        });
+        Ok(older.unwrap_or(present))
+    }
+
+    /// Takes back an older profile: that of this number, else the latest. The present one is kept
+    /// among the older ones. Returns what is now in force.
+    ///
+    /// # Errors
+    /// [`ProfileError::NoOlder`] without one; others as [`ProfileStore::load`] and
+    /// [`ProfileStore::save`].
+    pub fn take_back(&self, user: &UserName, number: Option<u64>) -> Result<Profile, ProfileError> {
+        let numbers = self.history_numbers(user)?;
+        let number = number
+            .or(numbers.last().copied())
+            .filter(|number| numbers.contains(number))
+            .ok_or_else(|| ProfileError::NoOlder {
+                user: user.to_string(),
+                numbers: numbers.clone(),
+            })?;
+        let profile = self.read(&self.history_path(user, number), user)?;
+        self.save(&profile)?;
+        Ok(profile)
+    }
+
+    /// Removes a person: the profile in force, all older ones, and the default if it is theirs.
+    /// Returns how many profiles there were.
+    ///
+    /// # Errors
+    /// [`ProfileError::Missing`] without any; [`ProfileError::Io`].
+    pub fn delete(&self, user: &UserName) -> Result<usize, ProfileError> {
+        let mut paths = self.history(user)?;
+        // The one in force goes last: until then nothing seems to be missing.
+        let present = self.path(user);
+        if present.exists() {
+            paths.push(present.clone());
+        }
+        if paths.is_empty() {
+            return Err(ProfileError::Missing {
+                user: user.to_string(),
+                path: present,
+            });
+        }
+        if self.default_user()?.as_ref() == Some(user) {
+            let path = self.default_path();
+            fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+        }
+        for path in &paths {
+            fs::remove_file(path).map_err(|source| failed("remove", path, source))?;
+        }
+        flush_folder(&self.folder)?;
+        Ok(paths.len())
+    }
+
+    /// Whose profile is used when nobody is named; none without a default.
+    ///
+    /// # Errors
+    /// [`ProfileError::UserName`] when the file holds no name; [`ProfileError::Io`].
+    pub fn default_user(&self) -> Result<Option<UserName>, ProfileError> {
+        match fs::read_to_string(self.default_path()) {
+            Ok(name) => UserName::new(name.trim()).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed("read", &self.default_path(), source)),
+        }
+    }
+
+    /// Makes somebody the default.
+    ///
+    /// # Errors
+    /// [`ProfileError::Missing`] for somebody without a profile; [`ProfileError::Io`].
+    pub fn set_default_user(&self, user: &UserName) -> Result<(), ProfileError> {
+        if !self.path(user).exists() {
+            return Err(ProfileError::Missing {
+                user: user.to_string(),
+                path: self.path(user),
+            });
+        }
+        let path = self.default_path();
+        let temporary = self
+            .folder
+            .join(format!(".default.{}.tmp", std::process::id()));
+        write_flushed(&temporary, format!("{user}\n"))?;
+        fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))?;
+        flush_folder(&self.folder)
+    }
+
+    fn default_path(&self) -> PathBuf {
+        self.folder.join("default")
     }
 
     /// Names of all people with a profile in force, sorted.
@@ -197,15 +318,10 @@ fn read_text(path: &Path) -> Result<String, ProfileError> {
         .map_err(|source| failed("read", path, source))?
         .len();
     if length > MAX_FILE_BYTES {
-        return Err(ProfileError::NotAProfile {
-            path: path.to_owned(),
-            reason: "it is larger than 4 MiB",
-        });
+        return Err(ProfileError::not_a_profile(path, "it is larger than 4 MiB"));
     }
-    String::from_utf8(read_bytes(path)?).map_err(|_| ProfileError::NotAProfile {
-        path: path.to_owned(),
-        reason: "it is not UTF-8 text",
-    })
+    String::from_utf8(read_bytes(path)?)
+        .map_err(|_| ProfileError::not_a_profile(path, "it is not UTF-8 text"))
 }
 
 /// Writes a file that only its owner can read (gaze is biometric) and waits for the disk.
@@ -238,9 +354,8 @@ fn flush_folder(folder: &Path) -> Result<(), ProfileError> {
 mod tests {
     use super::*;
     use crate::model::{CalibrationModel, Offset};
-    use crate::profile::{CameraSetup, Intrinsics};
+    use crate::profile::{Eyes, Fitting, Intrinsics, MadeBy};
     use crate::quality::Quality;
-    use crate::screen::ScreenGeometry;
 
     /// A folder of its own for a test, removed when the test ends.
     struct Folder(PathBuf);
@@ -270,6 +385,8 @@ mod tests {
         Profile {
             user: UserName::new(user).unwrap(),
             created_unix_s: 1,
+            made_by: MadeBy::Session,
+            eyes: Eyes::Both,
             camera: CameraSetup {
                 id: "synthetic".to_owned(),
                 frame_size_px: [640, 480],
@@ -283,21 +400,11 @@ mod tests {
             screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
             model: CalibrationModel::Offset(Offset {
                 shift: [shift, 0.0],
+                gain: [1.0; 2],
             }),
-            quality: Quality {
-                n_targets: 0,
-                n_samples: 0,
-                n_lost: 0,
-                n_rejected: 0,
-                data_loss: 0.0,
-                accuracy_deg: None,
-                error_deg: None,
-                error_mm: None,
-                precision_sd_deg: None,
-                precision_rms_s2s_deg: None,
-                bcea_deg2: None,
-                targets: Vec::new(),
-            },
+            fitting: Fitting::default(),
+            quality: Quality::default(),
+            validation: None,
         }
     }
 
@@ -356,6 +463,76 @@ mod tests {
         assert!(matches!(
             store.load(&ben),
             Err(ProfileError::OtherUser { .. })
+        ));
+    }
+
+    #[test]
+    fn an_older_profile_is_taken_back_and_nothing_is_lost() {
+        let folder = Folder::new("back");
+        let store = folder.store();
+        assert!(matches!(
+            store.take_back(&anna(), None),
+            Err(ProfileError::NoOlder { .. })
+        ));
+        for shift in [0.1, 0.2, 0.3] {
+            store.save(&profile("anna", shift)).unwrap();
+        }
+        assert_eq!(
+            store.take_back(&anna(), None).unwrap(),
+            profile("anna", 0.2)
+        );
+        assert_eq!(store.load(&anna()).unwrap(), profile("anna", 0.2));
+        // What was in force has become the latest of the older ones.
+        assert_eq!(
+            store.take_back(&anna(), None).unwrap(),
+            profile("anna", 0.3)
+        );
+        assert_eq!(
+            store.take_back(&anna(), Some(1)).unwrap(),
+            profile("anna", 0.1)
+        );
+        assert!(matches!(
+            store.take_back(&anna(), Some(77)),
+            Err(ProfileError::NoOlder { .. })
+        ));
+    }
+
+    #[test]
+    fn each_camera_finds_its_own_profile() {
+        let folder = Folder::new("cameras");
+        let store = folder.store();
+        let mut at_desk = profile("anna", 0.1);
+        at_desk.camera.id = "desk".to_owned();
+        let mut on_lap = profile("anna", 0.2);
+        on_lap.camera.id = "lap".to_owned();
+        store.save(&at_desk).unwrap();
+        store.save(&on_lap).unwrap();
+        let found = |camera: &CameraSetup| store.load_for(&anna(), camera, &on_lap.screen).unwrap();
+        assert_eq!(found(&on_lap.camera), on_lap);
+        assert_eq!(found(&at_desk.camera), at_desk);
+        let mut unknown = at_desk.camera.clone();
+        unknown.id = "third".to_owned();
+        // None holds: the present one, which is stale then.
+        assert_eq!(found(&unknown), on_lap);
+    }
+
+    #[test]
+    fn a_deleted_person_is_gone_with_the_default() {
+        let folder = Folder::new("delete");
+        let store = folder.store();
+        assert!(store.set_default_user(&anna()).is_err());
+        for shift in [0.1, 0.2] {
+            store.save(&profile("anna", shift)).unwrap();
+        }
+        store.save(&profile("ben", 0.1)).unwrap();
+        store.set_default_user(&anna()).unwrap();
+        assert_eq!(store.default_user().unwrap(), Some(anna()));
+        assert_eq!(store.delete(&anna()).unwrap(), 2);
+        assert_eq!(store.default_user().unwrap(), None);
+        assert_eq!(store.users().unwrap(), [UserName::new("ben").unwrap()]);
+        assert!(matches!(
+            store.delete(&anna()),
+            Err(ProfileError::Missing { .. })
         ));
     }
 

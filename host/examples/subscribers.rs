@@ -52,11 +52,11 @@ fn serve(seconds: u64) -> Result<()> {
     let server = Server::bind(settings, Arc::clone(&metrics))?;
     let port = server.page_address().context("the page is on")?.port();
     let publisher = server.publisher();
-    let (scenes, _) = crossbeam_channel::bounded(1);
+    let (controls, _) = crossbeam_channel::bounded(1);
     let (paths, _) = crossbeam_channel::bounded(1);
     let links = ServerLinks {
         preview: Arc::new(PreviewSlot::new()),
-        scenes,
+        controls,
         paths,
     };
     let serving = std::thread::spawn(move || server.run(links));

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gaze_calibration::{
-    CalibrationError, CalibrationInput, CameraSetup, FitOptions, FitReport, FrameGaze, Intrinsics,
-    MeanError, Profile, ProfileError, TargetsError, UserName, fit, pair, parse_targets,
+    CalibrationError, CalibrationInput, CameraSetup, Eyes, FitOptions, FitReport, Fitting,
+    FrameGaze, Intrinsics, MadeBy, MeanError, Profile, ProfileError, TargetsError, UserName, fit,
+    pair, parse_targets,
 };
 
 use crate::config::Config;
@@ -149,6 +150,8 @@ pub fn fit_recording(
         created_unix_s: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |time| time.as_secs()),
+        made_by: MadeBy::Recording,
+        eyes: Eyes::Both,
         camera: CameraSetup {
             id: RECORDING.to_owned(),
             frame_size_px: frame_size.map(|side| side as u32),
@@ -161,7 +164,9 @@ pub fn fit_recording(
         },
         screen,
         model: report.model,
+        fitting: Fitting::from(&report),
         quality: report.quality.clone(),
+        validation: None,
     };
     Ok(Fitted {
         profile: store.save(&profile)?,
@@ -185,10 +190,10 @@ impl fmt::Display for Fitted {
         writeln!(
             f,
             "{} targets, {} frames, data loss {:.1} %, {} rejected as looking elsewhere",
-            quality.n_targets,
-            quality.n_samples,
-            100.0 * quality.data_loss,
-            quality.n_rejected
+            quality.targets.len(),
+            quality.all.n_samples(),
+            100.0 * quality.all.data_loss(),
+            quality.all.n_rejected
         )?;
         if self.n_rows_without_frame > 0 {
             writeln!(
@@ -217,16 +222,20 @@ impl fmt::Display for Fitted {
                 format!("{number:.2} deg")
             })
         };
-        writeln!(f, "  accuracy           {}", number(quality.accuracy_deg))?;
+        writeln!(
+            f,
+            "  accuracy           {}",
+            number(quality.all.accuracy_deg)
+        )?;
         writeln!(
             f,
             "  precision, SD      {}",
-            number(quality.precision_sd_deg)
+            number(quality.all.precision_sd_deg)
         )?;
         writeln!(
             f,
             "  precision, RMS-S2S {}",
-            number(quality.precision_rms_s2s_deg)
+            number(quality.all.precision_rms_s2s_deg)
         )?;
         write!(f, "\nsaved as {}", self.profile.display())
     }

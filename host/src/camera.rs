@@ -22,7 +22,11 @@ mod video;
 mod y4m;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use gaze_observer::Shown;
+use gaze_protocol::PointOfRegard;
 
 use crate::frame::Frame;
 use crate::stop::StopFlag;
@@ -102,6 +106,51 @@ pub struct SourceSettings {
     pub timeout: Duration,
     /// For a live source that is opened again.
     pub resume: Option<Resume>,
+    /// What the synthetic observer is shown; every other source sees real people.
+    pub shown: ShownSlot,
+}
+
+/// Where a calibration session shows its target to the synthetic observer, so that a demonstration
+/// or a test calibrates somebody who looks at it.
+#[derive(Clone, Debug, Default)]
+pub struct ShownSlot(Arc<Mutex<Option<Shown>>>);
+
+impl ShownSlot {
+    /// Shows a point of the screen plane, and whether it moves; none shows nothing.
+    pub fn set(&self, shown: Option<(PointOfRegard, bool)>) {
+        let shown = shown.map(|(point, is_moving)| Shown { point, is_moving });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    fn get(&self) -> Option<Shown> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name of the camera that stays the same over reboots and sockets, for profiles.
+pub fn stable_id(spec: &SourceSpec, source: &dyn FrameSource) -> String {
+    let description = source.description();
+    let first = description.split(' ').next().unwrap_or(&description);
+    match spec {
+        // Not the number behind the colon, which differs from run to run on `auto`.
+        SourceSpec::Synthetic { .. } => "synthetic".to_owned(),
+        _ => list_cameras()
+            .into_iter()
+            .find(|camera| {
+                let node = camera.device.file_name().unwrap_or_default();
+                first == format!("v4l2:{}", node.to_string_lossy())
+            })
+            .and_then(|camera| {
+                Some(
+                    camera
+                        .stable_id?
+                        .file_name()?
+                        .to_string_lossy()
+                        .into_owned(),
+                )
+            })
+            .unwrap_or_else(|| first.to_owned()),
+    }
 }
 
 impl Default for SourceSettings {
@@ -116,6 +165,7 @@ impl Default for SourceSettings {
             stop: StopFlag::new(),
             timeout: Duration::from_secs(5),
             resume: None,
+            shown: ShownSlot::default(),
         }
     }
 }

@@ -32,6 +32,9 @@ Examples:
   gazed explain frames/ --out why/         which pixels drove the estimates
   gazed record monday                      until Ctrl-C; then: gazed export monday --csv folder/
   gazed events --in gaze.csv --out labels.csv --events events.csv
+  gazed calibrate --user anna              live; or on the page, http://127.0.0.1:7880/calibrate
+  gazed users list
+  gazed report anna
   gazed calibrate fit --input frames/ --targets targets.csv --screen-mm 531x299 --user anna
 
 Set RUST_LOG=debug for more messages.";
@@ -53,11 +56,27 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Turns a recording into CSV, Parquet or BIDS
     Export(ExportArgs),
-    /// Fits a person's calibration
-    Calibrate {
-        /// How
+    /// Calibrates a person: live at the terminal, or from a recording with `fit`
+    Calibrate(CalibrateArgs),
+    /// Looks after people's profiles
+    Users {
+        /// The folder that holds profiles
+        #[arg(long, global = true, value_name = "DIR")]
+        state: Option<PathBuf>,
+        /// What to do
         #[command(subcommand)]
-        command: CalibrateCommand,
+        command: UsersCommand,
+    },
+    /// Writes a person's calibration as one HTML page, and as JSON beside it
+    Report {
+        /// Whose
+        name: String,
+        /// The folder to write into
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+        /// The folder that holds profiles
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
     },
     /// Labels the eye movements of a recording made by any eye tracker
     Events(EventsArgs),
@@ -271,6 +290,84 @@ pub struct PlotEventsArgs {
     /// What decides
     #[arg(long, value_enum, default_value_t)]
     pub detector: FileDetector,
+}
+
+/// `gazed calibrate`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct CalibrateArgs {
+    /// From a recording
+    #[command(subcommand)]
+    pub command: Option<CalibrateCommand>,
+    /// Name of the profile
+    #[arg(long, value_name = "NAME", required = true)]
+    pub user: Option<String>,
+    /// 1, 5, 9 or 13
+    #[arg(long, default_value_t = 9)]
+    pub targets: u32,
+    /// both | left | right
+    #[arg(long, default_value = "both")]
+    pub eyes: String,
+    /// Twice the time for each target
+    #[arg(long)]
+    pub slow: bool,
+    /// Path of the running daemon's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Active area of the screen that the terminal fills, millimetres
+    #[arg(long, value_name = "WIDTHxHEIGHT")]
+    pub screen_mm: Option<SizeMm>,
+    /// Keeps a result that can be kept, without asking
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// `gazed users …`.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Everybody with a profile, the default with a star
+    List,
+    /// One person's profile and the older ones
+    Show {
+        /// Whose
+        name: String,
+    },
+    /// Writes a profile to a file that is not there yet; `-` is standard output
+    Export {
+        /// Whose
+        name: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Reads a profile from a file; the present one is kept among the older
+    Import {
+        /// The file
+        file: PathBuf,
+        /// Under another name
+        #[arg(long = "as", value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// Deletes all profiles of a person for good
+    Delete {
+        /// Whose
+        name: String,
+        /// Really
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Whose profile is used when nobody is named; says who it is without a name
+    Default {
+        /// Whose
+        name: Option<String>,
+    },
+    /// Takes an older profile back; the present one is kept among the older
+    Undo {
+        /// Whose
+        name: String,
+        /// Number of the older profile; without it the latest
+        #[arg(long, value_name = "N")]
+        to: Option<u64>,
+    },
 }
 
 /// `gazed calibrate …`.

@@ -2,18 +2,20 @@
 
 mod recordings;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use gaze_calibration::UserName;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::cli::{
-    CalibrateCommand, Cli, Command, EventsArgs, ExplainArgs, FitArgs, PlotCommand, ProcessArgs,
-    RunArgs,
+    CalibrateArgs, CalibrateCommand, Cli, Command, EventsArgs, ExplainArgs, FitArgs, PlotCommand,
+    ProcessArgs, RunArgs,
 };
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
@@ -21,7 +23,9 @@ use crate::metrics::Metrics;
 use crate::notify::{Notifier, Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
-use crate::{calibrate, camera, explain, gaze_file, process, scanpath, setup, watch};
+use crate::{
+    calibrate, camera, coach, explain, gaze_file, process, report, scanpath, setup, users, watch,
+};
 
 /// How often the main thread looks after the watchdog.
 const TURN: Duration = Duration::from_millis(500);
@@ -42,9 +46,22 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Record(arguments)) => recordings::record(arguments, config()?),
         Some(Command::Replay(arguments)) => recordings::replay(arguments, config()?),
         Some(Command::Export(arguments)) => recordings::export(arguments, config()?),
-        Some(Command::Calibrate {
-            command: CalibrateCommand::Fit(arguments),
-        }) => fit(arguments, config()?),
+        Some(Command::Calibrate(CalibrateArgs {
+            command: Some(CalibrateCommand::Fit(arguments)),
+            ..
+        })) => fit(arguments, config()?),
+        Some(Command::Calibrate(arguments)) => Ok(coach::calibrate(&arguments)?),
+        Some(Command::Users { state, command }) => {
+            let store = setup::profiles(&with_state(config()?, state))?;
+            print!("{}", users::run(&command, &store)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Report { name, out, state }) => {
+            let store = setup::profiles(&with_state(config()?, state))?;
+            let profile = store.load(&UserName::new(&name)?)?;
+            println!("{}", report::write(&profile, &out)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Events(arguments)) => events(&arguments),
         Some(Command::Plot {
             command: PlotCommand::Events(arguments),
@@ -62,6 +79,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Some(Command::Version) => version(&config()?),
     }
+}
+
+fn with_state(mut config: Config, state: Option<PathBuf>) -> Config {
+    config.user.state = state.or(config.user.state);
+    config
 }
 
 fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {

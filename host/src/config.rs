@@ -102,13 +102,27 @@ pub struct ScreenConfig {
 }
 
 /// Whose profile to use.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UserConfig {
-    /// Name of the profile; none means uncalibrated gaze.
+    /// Name of the profile; none means the default of `gazed users default` in the daemon, and
+    /// uncalibrated gaze where there is none.
     pub name: Option<String>,
     /// The folder that holds profiles; unknown means the service's state folder, or the user's own.
     pub state: Option<PathBuf>,
+    /// Whether clicks that applications report, and dwells on small objects, correct the drift of
+    /// gaze while the daemon runs. No profile is changed by it.
+    pub learns_from_use: bool,
+}
+
+impl Default for UserConfig {
+    fn default() -> Self {
+        UserConfig {
+            name: None,
+            state: None,
+            learns_from_use: true,
+        }
+    }
 }
 
 /// Smoothing of the point of regard.

@@ -16,21 +16,25 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
+use gaze_calibration::Eyes;
 use gaze_protocol::GazeEvent;
 use tracing::{info, warn};
 
-use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSettings, SourceSpec};
+use crate::camera::{
+    self, CameraError, Captured, FrameSource, Resume, ShownSlot, SourceSettings, SourceSpec,
+};
 use crate::channel::{self, Disconnected, EventSender, FrameReceiver, FrameSender};
 use crate::clock::StreamClock;
 use crate::config::Config;
 use crate::inference::InferenceError;
 use crate::metrics::{Activity, Counter, Metrics, Stage};
-use crate::record::{Header, Record, ScanpathRequest};
+use crate::personal::Personal;
+use crate::record::{self, CalibrationRecord, Header, Record, ScanpathRequest, ScreenRecord};
 use crate::scanpath::sample::sample_live;
 use crate::scanpath::{Dwelled, Follower, ObjectTable};
 use crate::server::{
-    PathsRequest, PreviewSlot, Publisher, SceneChange, SceneRequest, Server, ServerError,
-    ServerLinks,
+    Control, ControlRequest, PathsRequest, PreviewSlot, Publisher, SceneChange, Server,
+    ServerError, ServerLinks,
 };
 use crate::setup::{self, Chain, SetupError};
 use crate::stop::StopFlag;
@@ -40,8 +44,8 @@ use crate::vision::{Observation, Vision};
 /// Observations between vision and tracking: a second of frames at webcam rates.
 const OBSERVATION_QUEUE: usize = 32;
 
-/// Scene messages that may wait for the tracking stage.
-const SCENE_QUEUE: usize = 8;
+/// Clients' messages that may wait for the tracking stage.
+const CONTROL_QUEUE: usize = 8;
 
 /// Dwells and scenes that may wait for the scanpath stage, which prepares its networks when the first
 /// scene comes.
@@ -138,8 +142,9 @@ impl Daemon {
         let Chain {
             vision,
             tracking,
+            personal,
             header,
-        } = setup::chain(config, false)?;
+        } = setup::chain(&setup::with_default_user(config), false)?;
         let Outputs {
             server,
             events,
@@ -150,7 +155,9 @@ impl Daemon {
         let clock = Arc::new(Mutex::new(None));
         let (frame_sender, frame_receiver) = channel::latest();
         let (observation_sender, observations) = channel::events(OBSERVATION_QUEUE);
-        let (scene_sender, scenes) = crossbeam_channel::bounded(SCENE_QUEUE);
+        let (control_sender, controls) = crossbeam_channel::bounded(CONTROL_QUEUE);
+        let shown = ShownSlot::default();
+        let eyes = EyesInUse::new(Mutex::new(personal.eyes()));
         let (opened_sender, opened) = crossbeam_channel::bounded(1);
 
         let mut header = header;
@@ -170,9 +177,12 @@ impl Daemon {
             ));
             dwells = Some(sender);
         }
-        let (paths_sender, paths) = crossbeam_channel::bounded(SCENE_QUEUE);
+        let (paths_sender, paths) = crossbeam_channel::bounded(CONTROL_QUEUE);
         let tracking = TrackingThread {
             tracking,
+            personal,
+            shown: shown.clone(),
+            eyes: Arc::clone(&eyes),
             header,
             events,
             table: None,
@@ -183,6 +193,7 @@ impl Daemon {
         };
         let vision = VisionThread {
             vision,
+            eyes,
             preview: Arc::clone(&preview),
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
@@ -195,6 +206,7 @@ impl Daemon {
                 fps: f64::from(config.source.frames_per_s),
                 format: config.source.format,
                 stop: stop.clone(),
+                shown,
                 ..SourceSettings::default()
             },
             frames: frame_sender,
@@ -210,7 +222,7 @@ impl Daemon {
         if let Some(server) = server {
             let links = ServerLinks {
                 preview,
-                scenes: scene_sender,
+                controls: control_sender,
                 paths: paths_sender,
             };
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
@@ -219,7 +231,7 @@ impl Daemon {
             daemon.spawn("gaze-scanpath", move || Ok(scanpath.run(&dwells, &paths)?))?;
         }
         daemon.spawn("gaze-tracking", move || {
-            tracking.run(&observations, &scenes, &opened);
+            tracking.run(&observations, &controls, &opened);
             Ok(())
         })?;
         daemon.spawn("gaze-vision", move || {
@@ -293,6 +305,7 @@ type SharedClock = Arc<Mutex<Option<StreamClock>>>;
 /// A source that was just opened, for the header.
 struct Opened {
     description: String,
+    camera_id: String,
     frame_size: Option<(usize, usize)>,
 }
 
@@ -354,6 +367,7 @@ impl CaptureThread {
     fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
         let opened = Opened {
             description: source.description(),
+            camera_id: camera::stable_id(&self.spec, source),
             frame_size: source.frame_size(),
         };
         // The tracking thread takes it at once; if it has ended, so does this one below.
@@ -403,9 +417,12 @@ impl CaptureThread {
         *clock
     }
 }
+/// The eyes that the person's calibration holds for, told from the tracking to the vision thread.
+type EyesInUse = Arc<Mutex<Eyes>>;
 
 struct VisionThread {
     vision: Vision,
+    eyes: EyesInUse,
     preview: Arc<PreviewSlot>,
     metrics: Arc<Metrics>,
     stop: StopFlag,
@@ -425,6 +442,8 @@ impl VisionThread {
                 continue;
             };
             let began = Instant::now();
+            let eyes = *self.eyes.lock().unwrap_or_else(PoisonError::into_inner);
+            self.vision.use_eyes(eyes);
             let observation = self.vision.step(&frame)?;
             self.metrics.record(Stage::Vision, began.elapsed());
             self.preview.offer(&frame, &observation);
@@ -439,6 +458,9 @@ impl VisionThread {
 
 struct TrackingThread {
     tracking: Tracking,
+    personal: Personal,
+    shown: ShownSlot,
+    eyes: EyesInUse,
     header: Header,
     events: Option<EventSender<GazeEvent>>,
     /// The announced objects as the scanpath stage takes them.
@@ -518,11 +540,11 @@ impl TrackingThread {
     fn run(
         mut self,
         observations: &Receiver<Observation>,
-        scenes: &Receiver<SceneRequest>,
+        controls: &Receiver<ControlRequest>,
         opened: &Receiver<Opened>,
     ) {
         self.publish_header();
-        let mut scenes = scenes.clone();
+        let mut controls = controls.clone();
         let mut opened = opened.clone();
         loop {
             select! {
@@ -530,12 +552,13 @@ impl TrackingThread {
                     Ok(observation) => self.step(&observation),
                     Err(_) => break,
                 },
-                recv(scenes) -> request => match request {
-                    Ok(request) => self.change_scene(request),
-                    Err(_) => scenes = crossbeam_channel::never(),
+                recv(controls) -> request => match request {
+                    Ok(request) => self.control(request),
+                    Err(_) => controls = crossbeam_channel::never(),
                 },
                 recv(opened) -> source => match source {
                     Ok(source) => {
+                        self.personal.opened(source.camera_id);
                         self.header.source = source.description;
                         self.header.frame_size_px =
                             source.frame_size.map(|(width, height)| [width, height]);
@@ -569,7 +592,9 @@ impl TrackingThread {
         if let Some(publisher) = &self.publisher {
             let latency_us = latency.map(|latency| latency.as_micros() as u64);
             let screen = &self.header.screen;
-            let sample = Record::from_sample(observation, &tracked.sample, screen, latency_us);
+            let drift_deg = self.personal.drift_deg();
+            let sample =
+                Record::from_sample(observation, &tracked.sample, screen, latency_us, drift_deg);
             publisher.publish(sample, clock.map(|clock| clock.at(captured_us)));
         }
         if let Some(events) = &self.events
@@ -580,17 +605,11 @@ impl TrackingThread {
             self.events = None;
         }
         self.publish_events(&tracked.events);
+        self.follow_person(observation, &tracked.events);
     }
 
     fn clock(&self) -> Option<StreamClock> {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn change_scene(&mut self, request: SceneRequest) {
-        match self.changed_scene(&request.change) {
-            Ok(()) => request.answer(Ok(())),
-            Err(reason) => request.answer(Err(reason)),
-        }
     }
 
     /// Applies a change to both, the objects that are followed and those that are predicted on, or
@@ -628,6 +647,52 @@ impl TrackingThread {
     fn predict_after(&self, input: ScanpathInput) {
         if let Some(dwells) = &self.dwells {
             let _ = dwells.send(input);
+        }
+    }
+
+    /// Sessions, recentring and drift, after the frame's sample is out.
+    fn follow_person(&mut self, observation: &Observation, events: &gaze_signal::EventBuf) {
+        for event in events.iter() {
+            if let GazeEvent::ObjectLeave(visit) = event
+                && let Some(middle) = self.tracking.small_object(visit)
+            {
+                self.personal.dwelt(visit.offset, middle);
+            }
+        }
+        let calibration = self.personal.step(observation, &mut self.tracking);
+        self.tell(calibration);
+    }
+
+    fn control(&mut self, request: ControlRequest) {
+        let result = match &request.control {
+            Control::Scene(change) => self.changed_scene(change),
+            Control::Personal(message) => {
+                let result = self.personal.take(message, &mut self.tracking);
+                let calibration = self.personal.tell();
+                self.tell(calibration);
+                result
+            }
+        };
+        request.answer(result);
+    }
+
+    /// Publishes where a calibration stands, and keeps the header and the synthetic observer with it.
+    fn tell(&mut self, calibration: Option<record::Calibration>) {
+        self.shown.set(self.personal.shown());
+        *self.eyes.lock().unwrap_or_else(PoisonError::into_inner) = self.personal.eyes();
+        let screen = ScreenRecord::of(self.personal.screen());
+        let user = self.personal.user().map(ToString::to_string);
+        if self.header.screen != screen || self.header.user != user {
+            self.header.screen = screen;
+            self.header.user = user;
+            self.header.calibration = self.personal.profile().map(CalibrationRecord::of);
+            self.publish_header();
+        }
+        if let (Some(calibration), Some(publisher)) = (calibration, &self.publisher) {
+            let at = calibration
+                .t_us
+                .and_then(|t_us| Some(self.clock()?.at(t_us)));
+            publisher.publish(Record::Calibration(calibration), at);
         }
     }
 

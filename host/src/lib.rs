@@ -9,7 +9,7 @@
 //!  │ calibration → point of regard → 1€ filter →    │──►│ fan-out, page,  │
 //!  │ fixation, saccade, blink, gap → objects → Record│   │ sockets         │
 //!  └─────────────────────▲──────────────────────────┘   └─────────────────┘
-//!                        └── scene messages from applications (bounded)
+//!                        └── calibration and scene messages from programs (bounded)
 //! ```
 
 pub mod calibrate;
@@ -18,23 +18,29 @@ pub mod channel;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod coach;
 pub mod commands;
 pub mod config;
 pub mod daemon;
+pub mod edid;
 pub mod explain;
 pub mod frame;
 pub mod gaze_file;
 pub mod inference;
 pub mod metrics;
 pub mod notify;
+pub mod personal;
 pub mod process;
 pub mod record;
 pub mod recording;
+pub mod report;
 pub mod scanpath;
 pub mod scene;
 pub mod server;
+pub mod session;
 pub mod setup;
 pub mod stop;
 pub mod tracking;
+pub mod users;
 pub mod vision;
 pub mod watch;

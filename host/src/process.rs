@@ -105,6 +105,7 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
         mut vision,
         mut tracking,
         mut header,
+        ..
     } = setup::chain(config, recording.is_independent)?;
     let mut lines = Lines::create(out)?;
     let unreadable = each_observation(&mut vision, recording, |step| {
@@ -124,6 +125,7 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
                     &sample,
                     &header.screen,
                     None,
+                    None,
                 ))?;
             }
             Step::Seen(observation) => {
@@ -132,6 +134,7 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
                     observation,
                     &tracked.sample,
                     &header.screen,
+                    None,
                     None,
                 ))?;
                 for event in tracked.events.iter() {

@@ -29,7 +29,13 @@
 //! shorter than the delay with which it is known (most saccades) comes complete, without a beginning. Times in an
 //! `event_begin` lie in the past: a fixation is known to be one when it has lasted for the shortest fixation's time.
 
+mod calibration;
 mod from_stages;
+
+pub use calibration::{
+    CalibrateMessage, Calibration, CalibrationResult, Placement, Purpose, ScreenMessage, Stage,
+    StartMessage, Target, TargetResult, Timing,
+};
 
 use gaze_protocol::{EventId, EventKind, Validity};
 use serde::{Deserialize, Serialize};
@@ -66,7 +72,7 @@ pub struct Header {
 /// visual angle, each target predicted without itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CalibrationRecord {
-    /// `offset`, `affine` or `quadratic`.
+    /// `offset`, `affine`, `quadratic` or `features`.
     pub model: String,
     /// When the profile was made, seconds since 1970.
     pub created_unix_s: u64,
@@ -134,6 +140,10 @@ pub struct Sample {
     /// Why the picture could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// How far gaze has wandered since calibration, as clicks and dwells tell; degrees, null while
+    /// they are too few or too old.
+    #[serde(default)]
+    pub drift_deg: Option<f32>,
 }
 
 /// The name of a frame.
@@ -374,6 +384,8 @@ pub enum Record {
     NextObjects(NextObjects),
     /// Sampled paths, to the client that asked.
     Scanpaths(Scanpaths),
+    /// Where a live calibration stands, whenever that changes.
+    Calibration(Calibration),
     /// The answer to a message that could not be used. The connection stays open, unless the
     /// record says that it is closed; see [`crate::server`].
     Error(ErrorRecord),
@@ -420,6 +432,8 @@ pub enum RecordKind {
     ObjectLeave,
     /// [`Record::NextObjects`].
     NextObjects,
+    /// [`Record::Calibration`].
+    Calibration,
 }
 
 impl Record {
@@ -440,6 +454,7 @@ impl Record {
             Record::ObjectEnter(_) => RecordKind::ObjectEnter,
             Record::ObjectLeave(_) => RecordKind::ObjectLeave,
             Record::NextObjects(_) => RecordKind::NextObjects,
+            Record::Calibration(_) => RecordKind::Calibration,
         })
     }
 
@@ -447,6 +462,7 @@ impl Record {
     /// event; none for headers and errors.
     pub fn t_us(&self) -> Option<u64> {
         Some(match self {
+            Record::Calibration(calibration) => return calibration.t_us,
             Record::Header(_) | Record::Time(_) | Record::Scanpaths(_) | Record::Error(_) => {
                 return None;
             }
@@ -513,6 +529,55 @@ pub enum ClientMessage {
     SceneUpdate(SceneUpdateMessage),
     /// Asks for whole sampled paths on the scene that is shown; the answer is a `scanpaths` record.
     ScanpathRequest(ScanpathRequest),
+    /// Drives a live calibration; the answers are `calibration` records.
+    Calibrate(CalibrateMessage),
+    /// Shows one target, in the middle of the screen where no place is given (as shares of it),
+    /// and moves the calibration in force so that it is met.
+    Recentre(RecentreMessage),
+    /// The person clicked or touched at this place of the screen, and so probably looked at it.
+    /// Taken where `user.learns_from_use` is on; see `drift_deg` of the samples.
+    Click(ClickMessage),
+    /// Whose calibration to use from now on; null for none.
+    User {
+        /// The name.
+        name: Option<gaze_calibration::UserName>,
+    },
+    /// Takes back what clicks and dwells have changed, and the recentring before that with
+    /// `"profile":true`.
+    Undo {
+        /// Also takes back the profile before the one in force.
+        #[serde(default)]
+        profile: bool,
+    },
+}
+
+/// One target to move the calibration by.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecentreMessage {
+    /// 0 left, 1 right.
+    #[serde(default = "middle")]
+    pub x: f32,
+    /// 0 top, 1 bottom.
+    #[serde(default = "middle")]
+    pub y: f32,
+}
+
+fn middle() -> f32 {
+    0.5
+}
+
+/// A click or touch.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClickMessage {
+    /// 0 left, 1 right.
+    pub x: f32,
+    /// 0 top, 1 bottom.
+    pub y: f32,
+    /// How long ago it was; at most 300 ms.
+    #[serde(default)]
+    pub age_ms: u32,
 }
 
 /// How many paths, and which.

@@ -60,6 +60,11 @@ impl Scene {
         }
     }
 
+    /// The objects and where they are.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// The objects, for following the gaze.
     pub fn objects_mut(&mut self) -> &mut Objects {
         &mut self.objects

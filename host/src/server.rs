@@ -5,7 +5,7 @@
 //!  tracking ─Publisher─► fan-out ─► queue ─► Unix socket   (JSON Lines)
 //!                           │  └──► queue ─► WebSocket     (`/events`)
 //!  vision ──PreviewSlot──► encoder ───────► WebSocket      (`/picture`)
-//!           tracking ◄── SceneRequest ◄─── any client
+//!           tracking ◄── ControlRequest ◄── any client
 //! ```
 //!
 //! One thread runs everything on one current-thread runtime: a client costs a task, not a thread.
@@ -21,7 +21,9 @@
 //! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all).
 //! The first reply is the `header`, then the records of those kinds follow. Another `subscribe`
 //! changes the kinds and is answered with a header again. `scene` and `scene_update` announce
-//! screen objects, subscribed or not; nothing is answered when they are accepted.
+//! screen objects, subscribed or not; nothing is answered when they are accepted. `calibrate`,
+//! `recentre`, `click`, `user` and `undo` concern the person's calibration: see
+//! [`crate::record::CalibrateMessage`] and [`crate::record::ClientMessage`].
 //! `{"type":"time","echo":1}` is answered with a `time` record that carries the number and both
 //! clocks, to compare one's own with; `{"type":"scanpath_request","samples":5}` with a `scanpaths`
 //! record. A message that
@@ -57,6 +59,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::CaptureTime;
 use crate::metrics::{Counter, Metrics};
+use crate::personal::PersonalMessage;
 use crate::record::{Record, ScanpathRequest, SceneMessage, SceneUpdateMessage, TimedRecord};
 use crate::scanpath::files::FilePath;
 
@@ -321,12 +324,21 @@ pub enum ServerError {
     },
 }
 
-/// A scene message of a client, for the tracking stage to take and answer.
+/// A message of a client to the tracking stage, for it to take and answer.
 #[derive(Debug)]
-pub struct SceneRequest {
+pub struct ControlRequest {
     /// What the client asks.
-    pub change: SceneChange,
+    pub control: Control,
     answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// What a client asks of the tracking stage.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Control {
+    /// Other objects on the screen.
+    Scene(SceneChange),
+    /// Calibration, and whose.
+    Personal(PersonalMessage),
 }
 
 /// What a client asks of the scene.
@@ -363,11 +375,11 @@ impl PathsRequest {
     }
 }
 
-impl SceneRequest {
+impl ControlRequest {
     /// A request and the place where its answer arrives; for tests of the tracking stage.
-    pub fn new(change: SceneChange) -> (Self, oneshot::Receiver<Result<(), String>>) {
+    pub fn new(control: Control) -> (Self, oneshot::Receiver<Result<(), String>>) {
         let (answer, answered) = oneshot::channel();
-        (SceneRequest { change, answer }, answered)
+        (ControlRequest { control, answer }, answered)
     }
 
     /// Tells the client that its message was taken, or what was wrong with it.
@@ -420,7 +432,7 @@ pub struct ServerLinks {
     /// Pictures for the page.
     pub preview: Arc<PreviewSlot>,
     /// To the tracking stage. When it is full, the client that asks waits.
-    pub scenes: crossbeam_channel::Sender<SceneRequest>,
+    pub controls: crossbeam_channel::Sender<ControlRequest>,
     /// To the scanpath stage. When it is full, the client that asks waits.
     pub paths: crossbeam_channel::Sender<PathsRequest>,
 }
@@ -521,7 +533,7 @@ impl Server {
         let hub = Arc::new(Hub::new(
             self.settings,
             self.metrics,
-            links.scenes,
+            links.controls,
             links.paths,
             stopping,
         ));

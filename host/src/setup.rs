@@ -3,18 +3,22 @@
 use std::path::PathBuf;
 
 use gaze_calibration::{
-    Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
+    Eyes, Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
 };
 use gaze_models::{Model, ModelError, Models, ScanpathModels};
 use gaze_signal::SettingProblem;
 use tracing::warn;
 
-use crate::config::{Config, DEFAULT_SCREEN_MM};
+use crate::config::{Config, DEFAULT_SCREEN_MM, ScreenConfig};
 use crate::inference::InferenceError;
+use crate::personal::{Personal, PersonalSettings};
 use crate::record::{CalibrationRecord, Header, ModelRecord, ScreenRecord, VERSION};
 use crate::scanpath::{Follower, Networks};
 use crate::tracking::{Calibration, Tracking, TrackingSettings};
 use crate::vision::{CameraMatrix, Vision, VisionSettings};
+
+/// Screens whose sides differ by no more than a ruler's reading error are the same, mm.
+const SAME_SIDE_MM: f32 = 1.0;
 
 /// Why the chain cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +49,8 @@ pub struct Chain {
     pub vision: Vision,
     /// Observation to sample and events.
     pub tracking: Tracking,
+    /// Whose calibration, and what changes it.
+    pub personal: Personal,
     /// The first record; `source` is still empty.
     pub header: Header,
 }
@@ -58,7 +64,8 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
     let profile = profile(config)?;
     let screen = screen(config, profile.as_ref())?;
     let models = models(config)?;
-    let vision = vision(config, &models, profile.as_ref(), is_independent)?;
+    let mut vision = vision(config, &models, profile.as_ref(), is_independent)?;
+    vision.use_eyes(profile.as_ref().map_or(Eyes::Both, |profile| profile.eyes));
     let sigma_limit_rad = config
         .vision
         .sigma_limit_deg
@@ -81,16 +88,19 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         models: models.iter().map(model_record).collect(),
         user: config.user.name.clone(),
         calibration: profile.as_ref().map(CalibrationRecord::of),
-        screen: ScreenRecord {
-            width_mm: screen.width_mm(),
-            height_mm: screen.height_mm(),
-            width_px: screen.size_px().map(|[width, _]| width),
-            height_px: screen.size_px().map(|[_, height]| height),
-        },
+        screen: ScreenRecord::of(&screen),
     };
+    let personal = Personal::new(PersonalSettings {
+        store: profiles(config).ok(),
+        screen,
+        lens: given_lens(config, profile.as_ref()),
+        learns_from_use: config.user.learns_from_use,
+        profile,
+    });
     Ok(Chain {
         vision,
         tracking,
+        personal,
         header,
     })
 }
@@ -139,16 +149,41 @@ pub fn vision(
     profile: Option<&Profile>,
     is_independent: bool,
 ) -> Result<Vision, SetupError> {
+    let settings = VisionSettings {
+        camera: given_lens(config, profile),
+        is_smoothing: !is_independent,
+    };
+    Ok(Vision::new(models, config.vision.engine, settings)?)
+}
+
+/// The camera's geometry where it is known: what the settings say, else the profile's.
+fn given_lens(config: &Config, profile: Option<&Profile>) -> Option<CameraMatrix> {
     let given = config.vision.camera_matrix_px.map(CameraMatrix::from);
     let of_profile = profile.map(|profile| {
         let lens = profile.camera.intrinsics;
         CameraMatrix::from([lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px])
     });
-    let settings = VisionSettings {
-        camera: given.or(of_profile),
-        is_smoothing: !is_independent,
+    given.or(of_profile)
+}
+
+/// The settings with the default user where they name none and there is one with a profile that
+/// can be read; a default that cannot be used is said and passed over.
+pub fn with_default_user(config: &Config) -> Config {
+    let mut config = config.clone();
+    if config.user.name.is_some() {
+        return config;
+    }
+    let Ok(store) = profiles(&config) else {
+        return config;
     };
-    Ok(Vision::new(models, config.vision.engine, settings)?)
+    let usable = store
+        .default_user()
+        .and_then(|user| user.map(|user| store.load(&user).map(|_| user)).transpose());
+    match usable {
+        Ok(user) => config.user.name = user.map(String::from),
+        Err(error) => warn!("the default user's calibration is not used: {error}"),
+    }
+    config
 }
 
 /// The screen: what the settings say, else the profile's, else [`DEFAULT_SCREEN_MM`].
@@ -158,18 +193,30 @@ pub fn vision(
 pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeometry, SetupError> {
     let settings = &config.screen;
     let [width_mm, height_mm] = match (settings.width_mm, settings.height_mm, profile) {
+        // The same screen: where it stands is what the calibration found, unless that is given.
+        (Some(width_mm), Some(height_mm), Some(profile))
+            if settings.camera_above_mm == 0.0
+                && (width_mm - profile.screen.width_mm()).abs() <= SAME_SIDE_MM
+                && (height_mm - profile.screen.height_mm()).abs() <= SAME_SIDE_MM =>
+        {
+            return with_px(profile.screen, settings);
+        }
         (Some(width_mm), Some(height_mm), _) => [width_mm, height_mm],
         (_, _, Some(profile)) => return Ok(profile.screen),
         _ => DEFAULT_SCREEN_MM,
     };
-    let mut screen = ScreenGeometry::new(width_mm, height_mm)?.with_pose(ScreenPose {
+    let screen = ScreenGeometry::new(width_mm, height_mm)?.with_pose(ScreenPose {
         offset_mm: [0.0, settings.camera_above_mm, 0.0],
         tilt_rad: 0.0,
     })?;
-    if let (Some(width_px), Some(height_px)) = (settings.width_px, settings.height_px) {
-        screen = screen.with_size_px(width_px, height_px)?;
-    }
-    Ok(screen)
+    with_px(screen, settings)
+}
+
+fn with_px(screen: ScreenGeometry, settings: &ScreenConfig) -> Result<ScreenGeometry, SetupError> {
+    Ok(match (settings.width_px, settings.height_px) {
+        (Some(width_px), Some(height_px)) => screen.with_size_px(width_px, height_px)?,
+        _ => screen,
+    })
 }
 
 /// Where profiles lie: `profiles` in the folder for state.

@@ -1,7 +1,7 @@
 //! The tracking stage: observation → point of regard → filter → events → objects.
 
 use gaze_calibration::{CalibrationInput, CalibrationModel, ScreenGeometry};
-use gaze_protocol::{GazeSample, PointOfRegard, Validity};
+use gaze_protocol::{GazeSample, ObjectVisit, PointOfRegard, Span, Validity};
 use gaze_signal::{
     EventBuf, EventDetector, EventSettings, ObjectSettings, Objects, OneEuro, OneEuroSettings,
     SettingProblem,
@@ -75,6 +75,20 @@ impl Tracking {
         })
     }
 
+    /// Another calibration, from the next frame on; none for geometric points of regard.
+    pub fn set_calibration(&mut self, calibration: Option<Calibration>) {
+        self.calibration = calibration;
+        if let Some(filter) = &mut self.filter {
+            // The point of regard jumps: the filter must not draw a line to the new place.
+            filter.reset();
+        }
+    }
+
+    /// Another screen, from the next frame on. Announced objects stay where they are in mm.
+    pub fn set_screen(&mut self, screen: ScreenGeometry) {
+        self.screen = screen;
+    }
+
     /// Turns one observation into its sample and the events that it completes.
     pub fn step(&mut self, observation: &Observation) -> Tracked {
         let sample = self.sample(observation);
@@ -113,6 +127,23 @@ impl Tracking {
             SceneChange::Update(message) => self.scene.update(message, &mut events)?,
         }
         Ok(events)
+    }
+
+    /// The middle of an object that was dwelt on and is so small that gaze was on its middle.
+    pub fn small_object(&self, visit: &ObjectVisit) -> Option<PointOfRegard> {
+        /// Shorter visits pass by.
+        const LEAST_DWELL_MS: u64 = 400;
+        /// About 3° at 60 cm.
+        const LARGEST_MM: f32 = 32.0;
+        if visit.offset.since(visit.onset) < Span::from_ms(LEAST_DWELL_MS) {
+            return None;
+        }
+        let place = self.scene.objects().place_of(visit.object.as_str())?;
+        let is_small = place.width_mm.max(place.height_mm) <= LARGEST_MM;
+        is_small.then_some(PointOfRegard {
+            x_mm: place.x_mm + 0.5 * place.width_mm,
+            y_mm: place.y_mm + 0.5 * place.height_mm,
+        })
     }
 
     fn sample(&mut self, observation: &Observation) -> GazeSample {

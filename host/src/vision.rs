@@ -142,6 +142,11 @@ impl Vision {
         self.eye_net.reset();
     }
 
+    /// Takes gaze from these eyes alone, from the next frame on.
+    pub fn use_eyes(&mut self, eyes: gaze_calibration::Eyes) {
+        self.eye_net.use_eyes(eyes);
+    }
+
     /// Ends the track. What is known of the person's lids stays for a face that is found again at
     /// once; it goes stale by itself.
     fn lose(&mut self) {

@@ -12,7 +12,8 @@ use tracing::info;
 
 use crate::cli::WatchArgs;
 use crate::record::{
-    Eyes, Header, Interval, NextObject, NextObjects, ObjectVisit, Por, Record, RecordKind, Sample,
+    Calibration, Eyes, Header, Interval, NextObject, NextObjects, ObjectVisit, Por, Record,
+    RecordKind, Sample,
 };
 use crate::server::{NoSocketPath, SocketUse, socket_path};
 
@@ -237,6 +238,7 @@ fn in_words(record: &Record, out: &mut String) {
         Record::NextObjects(next) => next_in_words(next, out),
         // Only clients that ask for paths get them.
         Record::Scanpaths(_) => Ok(()),
+        Record::Calibration(calibration) => calibration_in_words(calibration, out),
         Record::Error(error) => writeln!(out, "{:>12}  error     {}", "", error.message),
     };
 }
@@ -257,6 +259,29 @@ fn next_in_words(next: &NextObjects, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "  end {:.0} %", 100.0 * next.end_probability)
+}
+
+fn calibration_in_words(calibration: &Calibration, out: &mut String) -> std::fmt::Result {
+    let stage = format!("{:?}", calibration.stage).to_lowercase();
+    write!(
+        out,
+        "{} {} of {}",
+        start("calibrate", calibration.t_us.unwrap_or(0)),
+        stage,
+        calibration.user
+    )?;
+    if let Some(target) = &calibration.target {
+        write!(out, "  {} of {}", target.index + 1, target.of)?;
+        write!(
+            out,
+            "  x {:>6.1} mm  y {:>6.1} mm",
+            target.x_mm, target.y_mm
+        )?;
+    }
+    if let Some(message) = &calibration.message {
+        write!(out, "  {message}")?;
+    }
+    writeln!(out)
 }
 
 /// The first two columns.

@@ -4,66 +4,10 @@
 //
 // Screenshots are left in target/browser. Ends with "N passed, N failed".
 
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
-import { chromium } from "playwright-core";
-
-const root = resolve(import.meta.dirname, "../..");
-const gazed = process.env.GAZED ?? join(root, "target/debug/gazed");
-const browserPath = process.env.CHROMIUM
-  ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
-const shots = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "browser");
-const folder = mkdtempSync(join(tmpdir(), "gazed-browser-"));
-const socket = join(folder, "gazed.sock");
-mkdirSync(shots, { recursive: true });
-
-/** Longest wait for one claim: a busy machine renders a few frames a second. */
-const PATIENCE_MS = 90_000;
-
-let passed = 0;
-let failed = 0;
-async function claim(words, body) {
-  try {
-    await body();
-    passed += 1;
-    console.log(`ok      ${words}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${words}\n        ${String(error.message ?? error).replaceAll("\n", "\n        ")}`);
-  }
-}
-function ensure(holds, words) {
-  if (!holds) throw new Error(words);
-}
-
-// ---------------------------------------------------------------- the daemon
-
-/** Starts gazed; gives its process and where its page is. */
-function startDaemon(listen) {
-  const daemon = spawn(gazed, ["run", "--source", "synthetic", "--listen", listen, "--socket", socket]);
-  const said = [];
-  const page = new Promise((found, failed) => {
-    const read = (stream) => createInterface({ input: stream }).on("line", (line) => {
-      said.push(line);
-      const address = line.match(/http:\/\/[0-9.:]+/);
-      if (address) found(address[0]);
-    });
-    read(daemon.stdout);
-    read(daemon.stderr);
-    daemon.on("error", failed);
-    daemon.on("exit", (code) => failed(new Error(`gazed ended with ${code}:\n${said.join("\n")}`)));
-  });
-  return { daemon, page };
-}
-
-function ended(daemon) {
-  return new Promise((done) => daemon.on("exit", (code) => done(code)));
-}
+import { join } from "node:path";
+import { PATIENCE_MS, claim, ended, ensure, fail, launch, report, shots, socket, startDaemon } from "./gazed.js";
 
 /** The status code of a request with headers of our own. */
 function ask(origin, path, headers) {
@@ -243,11 +187,7 @@ let { daemon, page: address } = startDaemon("127.0.0.1:0");
 let browser;
 try {
   const origin = await address;
-  browser = await chromium.launch({
-    executablePath: browserPath,
-    // Chromium's sandbox does not work for root.
-    args: process.getuid() === 0 ? ["--no-sandbox"] : [],
-  });
+  browser = await launch();
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: "dark" });
   const complaints = [];
   const asked = [];
@@ -268,8 +208,7 @@ try {
     ensure(asked.length > 5 && foreign.length === 0, foreign.join("\n"));
   });
 } catch (error) {
-  failed += 1;
-  console.log(`FAILED  ${error.stack ?? error}`);
+  fail(error);
 } finally {
   await browser?.close();
   if (daemon.exitCode === null) {
@@ -277,7 +216,5 @@ try {
     daemon.kill("SIGTERM");
     await end;
   }
-  rmSync(folder, { recursive: true, force: true });
+  report();
 }
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;

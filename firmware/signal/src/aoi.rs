@@ -208,6 +208,12 @@ impl Objects {
         self.visit.as_ref().map(|visit| visit.object.as_str())
     }
 
+    /// Where an object is now; none of this id, none.
+    pub fn place_of(&self, id: &str) -> Option<ObjectBox> {
+        let object = self.objects.iter().find(|object| object.id == id)?;
+        Some(object.area)
+    }
+
     /// Puts an object on the screen.
     ///
     /// # Errors

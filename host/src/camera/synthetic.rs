@@ -6,7 +6,7 @@ use gaze_observer::{Observer, ObserverSettings};
 use gaze_protocol::Timestamp;
 
 use super::paced::sleep_until;
-use super::{CameraError, Captured, FrameSource, SourceSettings, steady_time_us};
+use super::{CameraError, Captured, FrameSource, ShownSlot, SourceSettings, steady_time_us};
 use crate::frame::Frame;
 use crate::stop::StopFlag;
 
@@ -21,6 +21,7 @@ pub(super) struct Synthetic {
     paced: bool,
     zero: Option<Instant>,
     stop: StopFlag,
+    shown: ShownSlot,
 }
 
 impl Synthetic {
@@ -45,6 +46,7 @@ impl Synthetic {
             paced: settings.paced,
             zero: resume.map(|resume| resume.clock_zero),
             stop: settings.stop.clone(),
+            shown: settings.shown.clone(),
         })
     }
 
@@ -66,6 +68,7 @@ impl FrameSource for Synthetic {
         }
         let (width, height) = self.size();
         let at_us = steady_time_us(self.next_tick, self.fps);
+        self.observer.show(Timestamp(at_us), self.shown.get());
         // Rendered before its time has come, so that a frame is as old as its time says.
         self.observer
             .render(Timestamp(at_us), frame.resize(width, height));

@@ -73,11 +73,11 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
     let stop = stop_on_signals()?;
     // Nobody tracks: objects that are announced and paths that are asked for now are refused, as the
     // daemon's end does.
-    let (scenes, _) = crossbeam_channel::bounded(1);
+    let (controls, _) = crossbeam_channel::bounded(1);
     let (paths, _) = crossbeam_channel::bounded(1);
     let links = ServerLinks {
         preview: Arc::new(PreviewSlot::new()),
-        scenes,
+        controls,
         paths,
     };
     let serving = std::thread::Builder::new()

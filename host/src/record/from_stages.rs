@@ -1,6 +1,6 @@
 //! Turns what the stages produce into records.
 
-use gaze_calibration::Profile;
+use gaze_calibration::{Profile, ScreenGeometry};
 use gaze_protocol::{GazeEvent, GazeSample, OpenEvent as OpenGazeEvent, PointOfRegard};
 
 use super::{
@@ -18,13 +18,13 @@ impl CalibrationRecord {
         CalibrationRecord {
             model: profile.kind().to_string(),
             created_unix_s: profile.created_unix_s,
-            accuracy_deg: quality.accuracy_deg,
+            accuracy_deg: quality.all.accuracy_deg,
             worst_accuracy_deg: of_targets
                 .clone()
-                .filter_map(|target| target.accuracy_deg)
+                .filter_map(|target| target.measures.accuracy_deg)
                 .max_by(f32::total_cmp),
-            precision_sd_deg: quality.precision_sd_deg,
-            data_loss: quality.data_loss,
+            precision_sd_deg: quality.all.precision_sd_deg,
+            data_loss: quality.all.data_loss(),
             targets_mm: of_targets
                 .map(|target| [target.target.x_mm, target.target.y_mm])
                 .collect(),
@@ -33,6 +33,16 @@ impl CalibrationRecord {
 }
 
 impl ScreenRecord {
+    /// The screen as the header states it.
+    pub fn of(screen: &ScreenGeometry) -> Self {
+        ScreenRecord {
+            width_mm: screen.width_mm(),
+            height_mm: screen.height_mm(),
+            width_px: screen.size_px().map(|[width, _]| width),
+            height_px: screen.size_px().map(|[_, height]| height),
+        }
+    }
+
     fn por(&self, por: PointOfRegard) -> Por {
         Por {
             x_mm: por.x_mm,
@@ -46,12 +56,14 @@ impl ScreenRecord {
 impl Record {
     /// The sample record of one frame.
     ///
-    /// `latency_us` is the time from exposure to now; none for files.
+    /// `latency_us` is the time from exposure to now; none for files. `drift_deg` is what clicks and
+    /// dwells tell; none for files too.
     pub fn from_sample(
         observation: &Observation,
         sample: &GazeSample,
         screen: &ScreenRecord,
         latency_us: Option<u64>,
+        drift_deg: Option<f32>,
     ) -> Record {
         let face = observation.face.as_ref();
         Record::Sample(Sample {
@@ -87,6 +99,7 @@ impl Record {
             por: sample.por.map(|por| screen.por(por)),
             latency_us,
             error: observation.error.clone(),
+            drift_deg,
         })
     }
 

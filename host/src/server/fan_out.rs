@@ -12,9 +12,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use super::scene_view::SceneView;
-use super::{PathsRequest, SceneChange, SceneRequest, ServerSettings};
+use super::{ControlRequest, PathsRequest, SceneChange, ServerSettings};
 use crate::metrics::{Counter, Metrics};
-use crate::record::{ErrorRecord, Record, RecordKind, TimedRecord};
+use crate::record::{ErrorRecord, Record, RecordKind, Stage, TimedRecord};
 
 /// A record and its text, made once and shared by all clients.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +58,15 @@ pub(super) struct Outgoing {
     /// None for a header.
     kind: Option<RecordKind>,
     line: Line,
+    /// Whether it is of a calibration that has not ended.
+    is_going_on: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(record: TimedRecord) -> Self {
         Outgoing {
             kind: record.record.kind(),
+            is_going_on: is_going_on(&record.record),
             line: Line::new(record),
         }
     }
@@ -71,6 +74,7 @@ impl Outgoing {
     pub(super) fn of_line(record: TimedRecord, line: &str) -> Self {
         Outgoing {
             kind: record.record.kind(),
+            is_going_on: is_going_on(&record.record),
             line: Line(Arc::new((record, Utf8Bytes::from(format!("{line}\n"))))),
         }
     }
@@ -80,21 +84,30 @@ impl Outgoing {
     }
 }
 
+/// Whether a record is of a calibration that has not ended.
+fn is_going_on(record: &Record) -> bool {
+    matches!(
+        record,
+        Record::Calibration(calibration)
+            if !matches!(calibration.stage, Stage::Accepted | Stage::Discarded)
+    )
+}
+
 /// Kinds of record, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct KindSet(u16);
+pub(super) struct KindSet(u32);
 
 impl KindSet {
     /// The kinds listed; all when the list is empty.
     pub(super) fn of(kinds: &[RecordKind]) -> Self {
         if kinds.is_empty() {
-            return KindSet(u16::MAX);
+            return KindSet(u32::MAX);
         }
-        KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u16))
+        KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u8))
     }
 
     fn contains(self, kind: RecordKind) -> bool {
-        self.0 & (1 << kind as u16) != 0
+        self.0 & (1 << kind as u8) != 0
     }
 }
 
@@ -126,7 +139,7 @@ pub(super) struct ClientStatus {
 pub(super) struct Hub {
     pub(super) settings: ServerSettings,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) scenes: crossbeam_channel::Sender<SceneRequest>,
+    pub(super) controls: crossbeam_channel::Sender<ControlRequest>,
     pub(super) paths: crossbeam_channel::Sender<PathsRequest>,
     /// Turns true when the daemon stops.
     stopping: watch::Receiver<bool>,
@@ -137,6 +150,8 @@ pub(super) struct Hub {
 #[derive(Debug, Default)]
 struct Table {
     header: Option<Line>,
+    /// The last record of a calibration that is under way.
+    calibration: Option<Line>,
     clients: BTreeMap<u64, Client>,
     scene: SceneView,
     /// Number of the scene's last change; 0 before the first.
@@ -160,14 +175,14 @@ impl Hub {
     pub(super) fn new(
         settings: ServerSettings,
         metrics: Arc<Metrics>,
-        scenes: crossbeam_channel::Sender<SceneRequest>,
+        controls: crossbeam_channel::Sender<ControlRequest>,
         paths: crossbeam_channel::Sender<PathsRequest>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Hub {
             settings,
             metrics,
-            scenes,
+            controls,
             paths,
             stopping,
             table: Mutex::new(Table::default()),
@@ -233,6 +248,12 @@ impl Hub {
         info!("client {} subscribed", client.name);
         if let Some(header) = header {
             self.deliver_or_drop(&mut table, id, header);
+            // A page that is reloaded in the middle of a calibration goes on with it.
+            if kinds.contains(RecordKind::Calibration)
+                && let Some(calibration) = table.calibration.clone()
+            {
+                self.deliver_or_drop(&mut table, id, calibration);
+            }
         }
     }
 
@@ -284,7 +305,12 @@ impl Hub {
         let mut table = self.table();
         match outgoing.kind {
             None => self.take_header(&mut table, &outgoing.line),
-            Some(kind) => self.queue_for_all(&mut table, kind, &outgoing.line),
+            Some(kind) => {
+                if kind == RecordKind::Calibration {
+                    table.calibration = outgoing.is_going_on.then(|| outgoing.line.clone());
+                }
+                self.queue_for_all(&mut table, kind, &outgoing.line);
+            }
         }
     }
 
@@ -357,7 +383,7 @@ mod tests {
     use crate::record::Interval;
 
     fn hub(client_queue: usize) -> Hub {
-        let (scenes, _) = crossbeam_channel::bounded(1);
+        let (controls, _) = crossbeam_channel::bounded(1);
         let (paths, _) = crossbeam_channel::bounded(1);
         let (_, stopping) = watch::channel(false);
         let settings = ServerSettings {
@@ -365,7 +391,13 @@ mod tests {
             max_clients: 2,
             ..ServerSettings::default()
         };
-        Hub::new(settings, Arc::new(Metrics::new()), scenes, paths, stopping)
+        Hub::new(
+            settings,
+            Arc::new(Metrics::new()),
+            controls,
+            paths,
+            stopping,
+        )
     }
 
     fn blink(onset_us: u64) -> Outgoing {
@@ -389,6 +421,7 @@ mod tests {
         Outgoing {
             kind: Some(RecordKind::Sample),
             line: line_of("{}\n"),
+            is_going_on: false,
         }
     }
 
@@ -396,6 +429,7 @@ mod tests {
         Outgoing {
             kind: None,
             line: line_of("{\"type\":\"header\"}\n"),
+            is_going_on: false,
         }
     }
 

@@ -292,6 +292,7 @@ mod tests {
             }),
             latency_us: None,
             error: None,
+            drift_deg: None,
         }
     }
 

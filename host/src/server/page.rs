@@ -3,6 +3,8 @@
 //! | path | what |
 //! |---|---|
 //! | `/` | the page; `/page.css`, `/page.js` and `/icon.svg` belong to it |
+//! | `/calibrate` | the calibration page, with `/calibrate.css` and `/calibrate.js`; `#recentre` shows one target at once |
+//! | `/screens` | the connected screens as their EDID describes them, as JSON |
 //! | `/events` | WebSocket: the records, as on the Unix socket; `?types=fixation,blink` (or `?types=` for all) subscribes at once |
 //! | `/picture` | WebSocket: at most 15 pictures a second; each binary message is the length of the overlay (4 bytes, little-endian), the overlay (JSON), and a grey JPEG |
 //! | `/status` | rates, latencies and counts as JSON |
@@ -33,11 +35,15 @@ use super::preview::PictureMessage;
 use super::session::Session;
 use super::status::RecentMetrics;
 use super::{MAX_MESSAGE_BYTES, origin};
+use crate::edid;
 use crate::record::RecordKind;
 
 const PAGE: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
+const CALIBRATE_PAGE: &str = include_str!("page/calibrate.html");
+const CALIBRATE_STYLE: &str = include_str!("page/calibrate.css");
+const CALIBRATE_SCRIPT: &str = include_str!("page/calibrate.js");
 const ICON: &str = include_str!("page/icon.svg");
 
 /// What is read of a client at once.
@@ -100,6 +106,19 @@ pub(super) async fn serve(
             "/page.js",
             get(async || file("text/javascript; charset=utf-8", SCRIPT)),
         )
+        .route(
+            "/calibrate",
+            get(async || file("text/html; charset=utf-8", CALIBRATE_PAGE)),
+        )
+        .route(
+            "/calibrate.css",
+            get(async || file("text/css; charset=utf-8", CALIBRATE_STYLE)),
+        )
+        .route(
+            "/calibrate.js",
+            get(async || file("text/javascript; charset=utf-8", CALIBRATE_SCRIPT)),
+        )
+        .route("/screens", get(async || json(&edid::connected())))
         .route("/events", get(events))
         .route("/picture", get(picture))
         .route("/status", get(status))

@@ -8,15 +8,19 @@ use crossbeam_channel::TrySendError;
 use tracing::debug;
 
 use super::fan_out::{Hub, KindSet, Line};
-use super::{MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, PathsRequest, SceneChange, SceneRequest};
+use super::{
+    Control, ControlRequest, MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, PathsRequest, SceneChange,
+};
 use crate::clock::CaptureTime;
 use crate::metrics::Counter;
+use crate::personal::PersonalMessage;
 use crate::record::{
-    ClientMessage, Record, RecordKind, ScanpathRequest, Scanpaths, TimeEcho, TimedRecord,
+    CalibrateMessage, ClientMessage, Record, RecordKind, ScanpathRequest, Scanpaths, TimeEcho,
+    TimedRecord,
 };
 
-/// How long a scene message waits between two attempts to reach a busy tracking stage.
-const SCENE_RETRY: Duration = Duration::from_millis(5);
+/// How long a message waits between two attempts to reach a busy tracking stage.
+const CONTROL_RETRY: Duration = Duration::from_millis(5);
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ pub(super) struct Session {
     hub: Arc<Hub>,
     id: u64,
     bad_in_a_row: u32,
+    /// Whether a calibration under way is this client's.
+    drives_calibration: bool,
 }
 
 impl Session {
@@ -32,6 +38,7 @@ impl Session {
             hub,
             id,
             bad_in_a_row: 0,
+            drives_calibration: false,
         }
     }
 
@@ -60,9 +67,26 @@ impl Session {
                 self.hub.deliver(self.id, Line::new(answer));
                 Ok(())
             }
-            ClientMessage::Scene(scene) => self.ask(SceneChange::Replace(scene)).await,
-            ClientMessage::SceneUpdate(update) => self.ask(SceneChange::Update(update)).await,
             ClientMessage::ScanpathRequest(request) => self.ask_for_paths(request).await,
+            ClientMessage::Scene(scene) => self.change_scene(SceneChange::Replace(scene)).await,
+            ClientMessage::SceneUpdate(update) => {
+                self.change_scene(SceneChange::Update(update)).await
+            }
+            ClientMessage::Calibrate(message) => {
+                self.drives_calibration |= !matches!(message, CalibrateMessage::Discard);
+                self.change_person(PersonalMessage::Calibrate(message))
+                    .await
+            }
+            ClientMessage::Recentre(message) => {
+                self.change_person(PersonalMessage::Recentre(message)).await
+            }
+            ClientMessage::Click(message) => {
+                self.change_person(PersonalMessage::Click(message)).await
+            }
+            ClientMessage::User { name } => self.change_person(PersonalMessage::User(name)).await,
+            ClientMessage::Undo { profile } => {
+                self.change_person(PersonalMessage::Undo { profile }).await
+            }
         };
         match taken {
             Ok(()) => {
@@ -81,25 +105,33 @@ impl Session {
         ));
     }
 
-    /// Hands a scene message to the tracking stage and waits for its answer, so that one client's
+    async fn change_scene(&mut self, change: SceneChange) -> Result<(), String> {
+        self.ask(Control::Scene(change.clone())).await?;
+        self.hub.scene_changed(change);
+        Ok(())
+    }
+
+    async fn change_person(&mut self, message: PersonalMessage) -> Result<(), String> {
+        self.ask(Control::Personal(message)).await
+    }
+
+    /// Hands a message to the tracking stage and waits for its answer, so that one client's
     /// messages stay in order and a flood of them waits in its own socket.
-    async fn ask(&mut self, change: SceneChange) -> Result<(), String> {
-        let (mut request, answer) = SceneRequest::new(change.clone());
+    async fn ask(&mut self, control: Control) -> Result<(), String> {
+        let (mut request, answer) = ControlRequest::new(control);
         loop {
-            match self.hub.scenes.try_send(request) {
+            match self.hub.controls.try_send(request) {
                 Ok(()) => break,
                 Err(TrySendError::Full(back)) => request = back,
                 Err(TrySendError::Disconnected(_)) => {
                     return Err(String::from("gazed is stopping"));
                 }
             }
-            tokio::time::sleep(SCENE_RETRY).await;
+            tokio::time::sleep(CONTROL_RETRY).await;
         }
         answer
             .await
-            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))?;
-        self.hub.scene_changed(change);
-        Ok(())
+            .unwrap_or_else(|_| Err(String::from("gazed is stopping")))
     }
 
     /// Asks for sampled paths and passes them on.
@@ -120,7 +152,7 @@ impl Session {
                     return Err(String::from("gazed is stopping"));
                 }
             }
-            tokio::time::sleep(SCENE_RETRY).await;
+            tokio::time::sleep(CONTROL_RETRY).await;
         }
         let paths = answer
             .await
@@ -155,6 +187,17 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    /// The client has gone: a calibration that it drove waits for another.
+    fn drop(&mut self) {
+        if self.drives_calibration {
+            let (request, _) = ControlRequest::new(Control::Personal(PersonalMessage::Abandon));
+            // When the tracking stage is that busy, the session waits until it is forgotten.
+            let _ = self.hub.controls.try_send(request);
+        }
+    }
+}
+
 /// One message; none for an empty line.
 fn parse(message: &[u8]) -> Result<Option<ClientMessage>, String> {
     let Ok(text) = std::str::from_utf8(message) else {
@@ -168,7 +211,7 @@ fn parse(message: &[u8]) -> Result<Option<ClientMessage>, String> {
     }
     serde_json::from_str(text).map(Some).map_err(|error| {
         format!(
-            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"time\", \"scene\", \"scene_update\" or \"scanpath_request\""
+            "this message cannot be used: {error}; gazed expects one JSON object a line, with a type of \"subscribe\", \"time\", \"scene\", \"scene_update\", \"scanpath_request\", \"calibrate\", \"recentre\", \"click\", \"user\" or \"undo\""
         )
     })
 }

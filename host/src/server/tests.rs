@@ -34,7 +34,7 @@ struct Running {
     page: SocketAddr,
     outputs: Vec<SocketAddr>,
     publisher: Option<Publisher>,
-    scenes: crossbeam_channel::Receiver<SceneRequest>,
+    scenes: crossbeam_channel::Receiver<ControlRequest>,
     metrics: Arc<Metrics>,
     preview: Arc<PreviewSlot>,
     thread: Option<JoinHandle<()>>,
@@ -58,7 +58,7 @@ impl Running {
         let preview = Arc::new(PreviewSlot::new());
         let links = ServerLinks {
             preview: Arc::clone(&preview),
-            scenes: to_tracking,
+            controls: to_tracking,
             paths: to_scanpath,
         };
         let thread = std::thread::spawn(move || server.run(links).unwrap());
@@ -308,10 +308,14 @@ fn scenes_reach_tracking_in_order_and_its_complaints_come_back() {
     );
     client.say(r#"{"type":"scene_update","scene_id":"sofa","remove":[1]}"#);
     let first = running.scenes.recv().unwrap();
-    assert!(matches!(&first.change, SceneChange::Replace(scene) if scene.objects.len() == 1));
+    assert!(
+        matches!(&first.control, Control::Scene(SceneChange::Replace(scene)) if scene.objects.len() == 1)
+    );
     first.answer(Ok(()));
     let second = running.scenes.recv().unwrap();
-    assert!(matches!(&second.change, SceneChange::Update(update) if update.scene_id == "sofa"));
+    assert!(
+        matches!(&second.control, Control::Scene(SceneChange::Update(update)) if update.scene_id == "sofa")
+    );
     second.answer(Err(String::from(
         "scene_id: the scene is \"desk\", not \"sofa\"",
     )));

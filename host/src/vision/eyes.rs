@@ -1,5 +1,6 @@
 //! Both eyes of a tracked face: their patches, the eye network, and gaze in camera axes.
 
+use gaze_calibration::Eyes;
 use gaze_models::contract::{EYE_VALUES, EYES, FEATURES, PATCH_COLUMNS, PATCH_ROWS};
 use gaze_models::{Model, Thresholds};
 use gaze_protocol::{GazeAngles, Timestamp};
@@ -57,6 +58,8 @@ pub struct EyeNet {
     patches: Vec<f32>,
     head: [f32; 2],
     present: [f32; 2],
+    /// Whether gaze may be taken from the right and the left eye.
+    in_use: [bool; 2],
 }
 
 /// What the network says in one run.
@@ -90,6 +93,7 @@ impl EyeNet {
             lids: Lids::new(thresholds.closed_openness),
             visible_logit: thresholds.visible_logit,
             patches: vec![0.0; 2 * PATCH_ROWS * PATCH_COLUMNS],
+            in_use: [true; 2],
             head: [0.0; 2],
             present: [0.0; 2],
         }
@@ -107,6 +111,11 @@ impl EyeNet {
     /// Forgets the person's lids.
     pub fn reset(&mut self) {
         self.lids.reset();
+    }
+
+    /// Takes gaze from these eyes alone; the other is still looked at.
+    pub fn use_eyes(&mut self, eyes: Eyes) {
+        self.in_use = [eyes != Eyes::Left, eyes != Eyes::Right];
     }
 
     /// Looks at the eyes of the face with these landmarks and this pose, taken at `at`.
@@ -150,7 +159,8 @@ impl EyeNet {
                 eye.is_open = is_open;
             }
         }
-        let usable = eyes.map(|eye| eye.is_some_and(|eye| eye.is_open));
+        let usable: [bool; 2] =
+            std::array::from_fn(|row| self.in_use[row] && eyes[row].is_some_and(|eye| eye.is_open));
         let has_gaze = usable[RIGHT] || usable[LEFT];
         if has_gaze && usable != inside {
             answer = self.run(facing, usable)?;
@@ -292,14 +302,19 @@ mod tests {
     }
 
     fn look(script: Script, eyes_px: [f32; 2]) -> EyesObservation {
+        look_with(Eyes::Both, script, eyes_px)
+    }
+
+    fn look_with(eyes: Eyes, script: Script, eyes_px: [f32; 2]) -> EyesObservation {
         let luma = vec![0u8; SIZE.0 * SIZE.1];
         let picture = Picture::new(SIZE.0, SIZE.1, &luma);
         let camera = CameraMatrix::guess(SIZE.0, SIZE.1);
         let points = landmarks(eyes_px);
         let axes = FaceAxes::of_landmarks(&points).expect("a face");
         let pose = head_pose::solve(&points, &camera).expect("a face");
-        EyeNet::new(scripted(script), &THRESHOLDS)
-            .look(&picture, Timestamp(0), &points, &axes, &pose, &camera)
+        let mut net = EyeNet::new(scripted(script), &THRESHOLDS);
+        net.use_eyes(eyes);
+        net.look(&picture, Timestamp(0), &points, &axes, &pose, &camera)
             .expect("scripted")
     }
 
@@ -363,6 +378,23 @@ mod tests {
                 .iter()
                 .all(|eye| eye.is_some_and(|eye| !eye.is_open))
         );
+    }
+
+    #[test]
+    fn gaze_can_be_taken_from_one_eye_alone() {
+        let script = Script::Computed(Box::new(|inputs| {
+            // Gaze tells which eyes were said to be present.
+            answer(
+                [0.1 * inputs[2][0], 0.1 * inputs[2][1]],
+                [3.0, 3.0],
+                [3.0, 3.0],
+            )
+        }));
+        let seen = look_with(Eyes::Left, script, [320.0, 240.0]);
+        // Both are still looked at.
+        assert!(seen.right_left.iter().all(Option::is_some));
+        let gaze = seen.gaze.expect("both eyes are open");
+        assert!(gaze.angles.yaw_rad.abs() < 1e-5 && (gaze.angles.pitch_rad - 0.1).abs() < 1e-5);
     }
 
     #[test]

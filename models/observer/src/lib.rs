@@ -23,6 +23,6 @@ mod truth;
 mod view;
 
 pub use observer::{Observer, ObserverError, ObserverSettings};
-pub use script::{EventLabel, ScriptEvent, ScriptKind, ScriptTarget};
+pub use script::{EventLabel, ScriptEvent, ScriptKind, ScriptTarget, Shown};
 pub use truth::{BlinkTruth, GroundTruth, HeadTruth};
 pub use view::{View, random_view, random_view_of, random_view_within};

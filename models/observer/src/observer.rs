@@ -11,8 +11,8 @@ use crate::light::Lighting;
 use crate::random::{Random, hash};
 use crate::scene::{Moment, Scene};
 use crate::script::{
-    BLINKS_PER_MINUTE, EventLabel, Script, ScriptEvent, ScriptKind, ScriptSettings, blink_opening,
-    screen_to_camera,
+    BLINKS_PER_MINUTE, EventLabel, Script, ScriptEvent, ScriptKind, ScriptSettings, Shown,
+    blink_opening, screen_to_camera,
 };
 use crate::sensor::Sensor;
 use crate::truth::{BlinkTruth, GroundTruth};
@@ -126,6 +126,8 @@ pub struct Observer {
     rest: Vec3,
     rest_angles: [f32; 3],
     sway: Sway,
+    /// Position and angles added to the head's own.
+    moved: (Vec3, [f32; 3]),
     frames: u64,
 }
 
@@ -191,8 +193,20 @@ impl Observer {
             rest,
             rest_angles,
             sway,
+            moved: Default::default(),
             frames: 0,
         })
+    }
+
+    /// From `at` on, looks at what is shown instead of playing the script; none gives the script
+    /// back. See [`Shown`].
+    pub fn show(&mut self, at: Timestamp, shown: Option<Shown>) {
+        self.script.show(at, shown);
+    }
+
+    /// Moves and turns the head from where it rests: camera axes, mm; yaw, pitch and roll, rad.
+    pub fn move_head(&mut self, by_mm: [f32; 3], by_rad: [f32; 3]) {
+        self.moved = (by_mm.into(), by_rad);
     }
 
     /// The settings it was made with.
@@ -251,8 +265,9 @@ impl Observer {
     }
 
     fn head(&mut self, at: Timestamp) -> Pose {
-        let mut position = self.rest;
-        let [mut yaw, mut pitch, mut roll] = self.rest_angles;
+        let (by, turned) = self.moved;
+        let mut position = self.rest + by;
+        let [mut yaw, mut pitch, mut roll] = [0, 1, 2].map(|i| self.rest_angles[i] + turned[i]);
         if self.settings.head_moves {
             let t = at.as_us() as f64 * 1e-6;
             let sway = self.sway.map(|waves| {

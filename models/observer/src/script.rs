@@ -65,6 +65,27 @@ pub enum ScriptKind {
     Targets(Vec<ScriptTarget>),
 }
 
+/// What somebody else shows the observer, who looks at it as soon as a person would.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shown {
+    /// Where, in the screen plane.
+    pub point: PointOfRegard,
+    /// Whether it moves smoothly, so that the eyes pursue it rather than jump to it.
+    pub is_moving: bool,
+}
+
+/// From the appearance of a target to the first movement of the eyes: 200 ms (Carpenter 1988).
+const SACCADE_LATENCY_US: u64 = 200_000;
+
+/// How far pursuit lies behind its target: 100 ms (Carl & Gellman 1987, the open loop).
+const PURSUIT_LATENCY_US: u64 = 100_000;
+
+/// Pieces in which a script is written whose next target is not known yet.
+const FOLLOWED_PIECE_US: u64 = 30_000;
+
+/// How long a distraction holds the eyes.
+const DISTRACTION_US: u64 = 700_000;
+
 /// Blinks a minute of a seated reader: 15 to 20 (Bentivoglio et al. 1997 found 17 at rest).
 pub(crate) const BLINKS_PER_MINUTE: f32 = 17.0;
 
@@ -91,11 +112,27 @@ pub(crate) struct Script {
     next_blink_us: u64,
     /// Targets not yet written, for [`ScriptKind::Targets`].
     next_target: usize,
+    /// What is shown to the observer from outside, and when the eyes react to it.
+    shown: Option<(Shown, u64)>,
+    /// Shown targets so far, and the one at which something else takes the eyes away once.
+    n_shown: usize,
+    distraction: Distraction,
+}
+
+/// The one distraction of an observer who follows targets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Distraction {
+    /// At the target of this number, counted from 1.
+    At(usize),
+    /// Looks elsewhere until then.
+    Until(u64),
+    Over,
 }
 
 impl Script {
     pub fn new(settings: ScriptSettings) -> Self {
-        let mut random = Random::new(settings.seed, 10);
+        let seed = settings.seed;
+        let mut random = Random::new(seed, 10);
         let start = match &settings.kind {
             ScriptKind::Targets(targets) if !targets.is_empty() => targets[0].point,
             _ => PointOfRegard {
@@ -109,6 +146,9 @@ impl Script {
             events: Vec::new(),
             next_blink_us: 0,
             next_target: 0,
+            shown: None,
+            n_shown: 0,
+            distraction: Distraction::At(3 + (seed % 4) as usize),
         };
         script.schedule_blink(0);
         // The first event has no saccade before it.
@@ -123,6 +163,45 @@ impl Script {
             }
         }
         script
+    }
+
+    /// From `at` on, the observer looks at what is shown instead of playing the script; none gives
+    /// the script back. What was written for later times is forgotten.
+    ///
+    /// The eyes react after the latency of a saccade, blink as ever, and at one of the targets
+    /// (the third to the sixth, by seed) something else takes them away for a while.
+    pub fn show(&mut self, at: Timestamp, shown: Option<Shown>) {
+        let before = self.shown.map(|(shown, _)| shown);
+        if before == shown {
+            return;
+        }
+        self.forget_after(at);
+        let pending = self.shown.map(|(_, reacts_at)| reacts_at);
+        self.shown = None;
+        let Some(shown) = shown else { return };
+        let is_pursued = shown.is_moving && before.is_some_and(|before| before.is_moving);
+        let reacts_at = match pending {
+            // A target that moves on does not put off the reaction to it.
+            Some(pending) if is_pursued => pending.min(at.as_us() + PURSUIT_LATENCY_US),
+            _ => at.as_us() + SACCADE_LATENCY_US,
+        };
+        if !is_pursued {
+            self.n_shown += 1;
+        }
+        self.shown = Some((shown, reacts_at));
+    }
+
+    /// Cuts what is written after a time, so that the script can go on otherwise.
+    fn forget_after(&mut self, at: Timestamp) {
+        let kept = self.events.partition_point(|event| event.onset < at);
+        self.events.truncate(kept.max(1));
+        if let Some(last) = self.events.last_mut()
+            && last.label == EventLabel::Fixation
+            && last.offset > at
+        {
+            // Movements and blinks are finished; a look can end any time.
+            last.offset = at.max(last.onset + Span(1));
+        }
     }
 
     /// The events that start before `until`.
@@ -172,6 +251,10 @@ impl Script {
 
     fn extend(&mut self, until: Timestamp) {
         while self.end_us() < until.as_us() {
+            if let Some((shown, reacts_at)) = self.shown {
+                self.write_shown(shown, reacts_at);
+                continue;
+            }
             match self.settings.kind {
                 ScriptKind::Free => self.write_free(),
                 ScriptKind::Targets(_) => self.write_target(),
@@ -260,6 +343,47 @@ impl Script {
         let taken = self.saccade_to(target.point);
         let rest = target.duration.as_us().saturating_sub(taken);
         self.fixate(target.point, rest);
+    }
+
+    /// A piece of looking at what is shown.
+    fn write_shown(&mut self, shown: Shown, reacts_at: u64) {
+        let (here, now) = (self.gaze_end(), self.end_us());
+        if self.next_blink_us <= now {
+            let duration_us = (self.random.uniform(120.0, 300.0) * 1000.0) as u64;
+            self.push(EventLabel::Blink, here, duration_us);
+            self.schedule_blink(self.end_us());
+            return;
+        }
+        if now < reacts_at {
+            self.rest(here, FOLLOWED_PIECE_US.min(reacts_at - now));
+            return;
+        }
+        match self.distraction {
+            Distraction::At(n) if n <= self.n_shown && !shown.is_moving => {
+                let elsewhere = self.next_point(shown.point);
+                self.saccade_to(elsewhere);
+                self.distraction = Distraction::Until(self.end_us() + DISTRACTION_US);
+            }
+            Distraction::Until(end) if now < end => self.rest(here, FOLLOWED_PIECE_US),
+            Distraction::Until(_) => self.distraction = Distraction::Over,
+            _ if here == shown.point => self.rest(here, FOLLOWED_PIECE_US),
+            _ if shown.is_moving && self.angle_between(here, shown.point).to_degrees() < 2.5 => {
+                self.push(EventLabel::Pursuit, shown.point, FOLLOWED_PIECE_US);
+            }
+            _ => {
+                self.saccade_to(shown.point);
+            }
+        }
+    }
+
+    /// Goes on looking at a point: the last fixation grows.
+    fn rest(&mut self, point: PointOfRegard, duration_us: u64) {
+        match self.events.last_mut() {
+            Some(last) if last.label == EventLabel::Fixation && last.to == point => {
+                last.offset = last.offset + Span(duration_us);
+            }
+            _ => self.push(EventLabel::Fixation, point, duration_us),
+        }
     }
 
     fn write_free(&mut self) {
@@ -463,5 +587,72 @@ mod tests {
         assert!(blink_opening(0.3) == 0.0);
         assert!((blink_opening(1.0) - 1.0).abs() < 1e-6);
         assert!(blink_opening(0.125) < 0.6 && blink_opening(0.75) > 0.4);
+    }
+
+    fn at(x_mm: f32, y_mm: f32) -> Shown {
+        Shown {
+            point: PointOfRegard { x_mm, y_mm },
+            is_moving: false,
+        }
+    }
+
+    #[test]
+    fn eyes_come_to_a_shown_target_after_the_latency_of_a_saccade() {
+        let mut script = free_script(8);
+        script.settings.blinks_per_minute = 0.0;
+        script.next_blink_us = u64::MAX;
+        let shown_at = Timestamp(2_000_000);
+        script.events(shown_at + Span(500_000));
+        script.show(shown_at, Some(at(53.0, 30.0)));
+        // Still elsewhere at 150 ms, there at 400 ms: 200 ms of latency, below 120 ms of saccade.
+        let (_, early) = script.at(shown_at + Span(150_000));
+        assert_ne!(early, at(53.0, 30.0).point);
+        let (event, late) = script.at(shown_at + Span(400_000));
+        assert_eq!(
+            (event.label, late),
+            (EventLabel::Fixation, at(53.0, 30.0).point)
+        );
+        // Asked again the past is the same.
+        assert_eq!(script.at(shown_at + Span(150_000)).1, early);
+    }
+
+    #[test]
+    fn one_of_the_shown_targets_is_not_looked_at_at_once() {
+        let mut script = free_script(5);
+        let mut looked_away = 0;
+        for n in 0..9u64 {
+            let time = Timestamp(1_500_000 * (n + 1));
+            let shown = at(50.0 + 50.0 * n as f32, 150.0);
+            script.show(time, Some(shown));
+            let (_, gaze) = script.at(time + Span(700_000));
+            looked_away += u32::from(gaze != shown.point);
+            script.at(time + Span(1_500_000));
+        }
+        assert_eq!(looked_away, 1);
+    }
+
+    #[test]
+    fn a_moving_target_is_pursued_closely() {
+        let mut script = free_script(2);
+        script.next_blink_us = u64::MAX;
+        let mut apart = 0.0f32;
+        for n in 0..90u64 {
+            let time = Timestamp(33_000 * (n + 30));
+            let x_mm = 50.0 + 4.0 * n as f32;
+            let point = PointOfRegard { x_mm, y_mm: 100.0 };
+            script.show(
+                time,
+                Some(Shown {
+                    point,
+                    is_moving: true,
+                }),
+            );
+            let (_, gaze) = script.at(time);
+            if n > 30 {
+                apart = apart.max((gaze.x_mm - x_mm).hypot(gaze.y_mm - 100.0));
+            }
+        }
+        // 121 mm a second, 0.1 s and a frame behind, and catching up by a saccade beyond 2.5°.
+        assert!(apart < 45.0, "{apart} mm");
     }
 }

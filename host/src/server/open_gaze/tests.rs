@@ -53,6 +53,7 @@ fn sample(t_us: u64) -> TimedRecord {
             por: Some(por(0.3, 0.6)),
             latency_us: None,
             error: None,
+            drift_deg: None,
         }),
         at: Some(CaptureTime {
             mono_us: 1_000_000 + t_us,

@@ -83,6 +83,8 @@ function take(record) {
     case "object_leave":
       known.onObjects.delete(record.object);
       break;
+    case "calibration":
+      return;
     case "error":
       console.warn(record.message);
       return;
@@ -104,6 +106,7 @@ function takeSample(record) {
     x_mm: record.por?.x_mm ?? null,
     y_mm: record.por?.y_mm ?? null,
     size_px: record.size_px,
+    drift_deg: record.drift_deg,
   });
   const oldest = record.t_us - WINDOW_US - 500_000;
   while (known.samples[0].t_us < oldest) known.samples.shift();
@@ -576,6 +579,9 @@ function showNumbers() {
   const minutes = last ? (last.t_us - known.first_us) / 60e6 : 0;
   show("blink-rate", minutes > 0.25 ? `${(known.blinks.count / minutes).toFixed(0)} /min` : "");
   show("picture-size", last && last.size_px[0] ? `${last.size_px[0]} × ${last.size_px[1]} px` : "–");
+  show("drift", last && last.drift_deg !== null ? `${last.drift_deg.toFixed(1)}°` : "–");
+  at("stale").hidden = last?.validity !== "stale_calibration";
+  at("recentre").hidden = !["valid", "stale_calibration"].includes(last?.validity);
   show("por", last && last.x !== null ? `${last.x_mm.toFixed(0)}, ${last.y_mm.toFixed(0)} mm` : "");
 }
 
@@ -646,6 +652,13 @@ function frame(time) {
   requestAnimationFrame(frame);
 }
 requestAnimationFrame(frame);
+
+// One key for each: c calibrates, r recentres.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.key === "c") location.assign("/calibrate");
+  if (event.key === "r" && !at("recentre").hidden) location.assign("/calibrate#recentre");
+});
 
 for (const id of ["mirror", "overlay"]) {
   const box = at(id);

@@ -5,11 +5,17 @@ use crate::metrics::Metrics;
 use crate::server::ServerSettings;
 
 fn shared() -> Arc<PupilShared> {
-    let (scenes, _) = crossbeam_channel::bounded(1);
+    let (controls, _) = crossbeam_channel::bounded(1);
     let (_, stopping) = tokio::sync::watch::channel(false);
     let metrics = Arc::new(Metrics::new());
     let (paths, _) = crossbeam_channel::bounded(1);
-    let hub = Hub::new(ServerSettings::default(), metrics, scenes, paths, stopping);
+    let hub = Hub::new(
+        ServerSettings::default(),
+        metrics,
+        controls,
+        paths,
+        stopping,
+    );
     Arc::new(PupilShared::new(Arc::new(hub), 50021, 50022))
 }
 

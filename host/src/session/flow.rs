@@ -1,0 +1,326 @@
+//! How a session goes on: from target to target, to the fit, to the targets that judge it.
+
+use std::collections::VecDeque;
+
+use gaze_calibration::{FitOptions, FitReport, Quality, TargetSample, fit_with_pose, judge};
+use gaze_protocol::{PointOfRegard, Span};
+
+use super::steady::{Rest, Seen, Steady, Trouble};
+use super::{
+    COMMAND_ARRIVAL, ELSEWHERE, ELSEWHERE_DEG, FOLLOWED, Look, MAX_ATTEMPTS, MAX_FAILED_IN_A_ROW,
+    MAX_SAMPLES, OTHER_HEAD_MM, OTHER_HEAD_WITHIN, PURSUIT, Session, State, outcome,
+};
+use crate::record::{Purpose, Stage, Timing};
+use crate::tracking::calibration_input;
+use crate::vision::Observation;
+
+impl Session {
+    /// Shows the next target; after the last fits, and after the last to judge is done.
+    pub(super) fn advance(&mut self) {
+        match self.queue.pop_front() {
+            Some(place) => self.show(place),
+            None if self.options.timing == Timing::ByCommand => self.state = State::Waiting,
+            None => self.fit_or_judge(),
+        }
+    }
+
+    pub(super) fn show(&mut self, place: usize) {
+        self.places[place].attempts += 1;
+        self.state = State::Looking {
+            place,
+            look: None,
+            progress: 0.0,
+        };
+    }
+
+    /// Takes a frame while a target is shown.
+    pub(super) fn look(&mut self, seen: Seen) {
+        let timing = self.options.timing;
+        let State::Looking {
+            place,
+            look,
+            progress,
+        } = &mut self.state
+        else {
+            return;
+        };
+        let place = *place;
+        let is_moving = self.options.pursuit && !self.places[place].is_validation;
+        let point = self.screen.from_normalised(self.places[place].share);
+        let pace = if self.options.slow { 2 } else { 1 };
+        let look = look.get_or_insert_with(|| match timing {
+            _ if is_moving => Look::Moving {
+                from: seen.at,
+                to: seen.at + Span(PURSUIT.as_us() * pace),
+                seen: Vec::new(),
+            },
+            Timing::Steady => Look::Steady(Steady::new(seen.at, self.options.slow)),
+            Timing::Fixed {
+                delay_ms,
+                duration_ms,
+            } => {
+                let from = seen.at + Span::from_ms(u64::from(delay_ms));
+                Look::Timed {
+                    from,
+                    to: Some(from + Span::from_ms(u64::from(duration_ms))),
+                    samples: Vec::new(),
+                }
+            }
+            Timing::ByCommand => Look::Timed {
+                from: seen.at + COMMAND_ARRIVAL,
+                to: None,
+                samples: Vec::new(),
+            },
+        });
+        let found = match look {
+            Look::Steady(steady) => steady.step(seen),
+            Look::Timed { from, to, samples } => {
+                if seen.at >= *from && samples.len() < MAX_SAMPLES {
+                    samples.push(TargetSample {
+                        seq: seen.seq,
+                        target: point,
+                        input: seen.input,
+                    });
+                }
+                match to {
+                    Some(to) if seen.at >= *to => Rest::Done,
+                    Some(to) => {
+                        let left = to.since(seen.at).as_us() as f32;
+                        let whole = to.since(*from).as_us().max(1) as f32;
+                        Rest::Going((1.0 - left / whole).clamp(0.0, 1.0))
+                    }
+                    None => Rest::Going(0.0),
+                }
+            }
+            Look::Moving {
+                from,
+                to,
+                seen: all,
+            } => {
+                all.push(seen);
+                let share = seen.at.since(*from).as_us() as f32 / to.since(*from).as_us() as f32;
+                let n_lost = all.iter().filter(|seen| seen.tangent.is_none()).count();
+                match share {
+                    share if share < 1.0 => Rest::Going(share),
+                    _ if 2 * n_lost > all.len() => Rest::Failed(Trouble::NoGaze),
+                    _ => Rest::Done,
+                }
+            }
+        };
+        match found {
+            // In steps that clients are told.
+            Rest::Going(share) if is_moving => *progress = share,
+            Rest::Going(share) => *progress = (share * 10.0).floor() / 10.0,
+            Rest::Done => self.take(place),
+            Rest::Failed(trouble) => self.failed(place, trouble),
+        }
+    }
+
+    /// Keeps what was seen of a target and goes on.
+    pub(super) fn take(&mut self, place: usize) {
+        let point = self.screen.from_normalised(self.places[place].share);
+        let state = std::mem::replace(&mut self.state, State::Waiting);
+        let State::Looking {
+            look: Some(look), ..
+        } = state
+        else {
+            return self.advance();
+        };
+        let (samples, lasted) = match look {
+            Look::Steady(steady) => (steady.samples(point), steady.lasted()),
+            Look::Timed { from, samples, .. } => {
+                let now = self.now.unwrap_or(from);
+                (samples, now.since(from))
+            }
+            Look::Moving { from, to, seen } => (
+                outcome::along_path(&seen, from, to, &self.screen),
+                to.since(from),
+            ),
+        };
+        let taken = &mut self.places[place];
+        taken.samples = Some(samples);
+        taken.lasted = lasted;
+        self.failed_in_a_row = 0;
+        self.message = None;
+        self.advance();
+    }
+
+    /// Puts a target that was not looked at back, or gives it up.
+    pub(super) fn failed(&mut self, place: usize, trouble: Trouble) {
+        self.failed_in_a_row += 1;
+        if self.failed_in_a_row >= MAX_FAILED_IN_A_ROW {
+            let words = match trouble {
+                Trouble::NoGaze => {
+                    "your eyes are closed or hidden most of the time: more light from the front helps; go on when ready"
+                }
+                Trouble::Restless => {
+                    "your eyes do not come to rest on the target: look at its middle until it is gone; go on when ready"
+                }
+            };
+            return self.pause_at(place, words, false);
+        }
+        if self.places[place].attempts < MAX_ATTEMPTS {
+            self.message = Some("once more: the eyes were elsewhere".to_owned());
+            self.queue.push_back(place);
+        }
+        self.advance();
+    }
+
+    /// Fits what is taken; then shows the targets to judge by, and judges.
+    pub(super) fn fit_or_judge(&mut self) {
+        if self.purpose == Purpose::Recentre {
+            self.recentring = self.shift();
+            self.state = State::Review;
+            if let Err(verdict) = self.can_accept() {
+                self.end(Stage::Discarded, &verdict);
+            }
+            return;
+        }
+        let options = FitOptions {
+            is_pursuit: self.options.pursuit,
+            ..FitOptions::default()
+        };
+        let found = fit_with_pose(&self.samples(false), &self.screen, &options);
+        self.fitted = Some(found.map(|(report, screen)| {
+            // Targets keep their places on the screen; where that stands has become clearer.
+            self.screen = screen;
+            report
+        }));
+        if self.again_where_the_eyes_were_elsewhere(false) {
+            return self.advance();
+        }
+        let Some(Ok(report)) = &self.fitted else {
+            self.state = State::Review;
+            return;
+        };
+        if self.did_not_follow(report) {
+            self.state = State::Review;
+            return;
+        }
+        self.queue = self.untaken(true);
+        if let Some(place) = self.queue.pop_front() {
+            return self.show(place);
+        }
+        // A validation without a single look at a target says nothing.
+        self.validation = judge(&self.samples(true), &report.model, &self.screen).ok();
+        if self.again_where_the_eyes_were_elsewhere(true) {
+            return self.advance();
+        }
+        self.state = State::Review;
+    }
+
+    /// Queues the targets that were not looked at, each once; whether there are any.
+    pub(super) fn again_where_the_eyes_were_elsewhere(&mut self, is_validation: bool) -> bool {
+        if self.options.timing != Timing::Steady || self.options.pursuit {
+            return false;
+        }
+        let fitted = self.fitted.as_ref().and_then(|fitted| fitted.as_ref().ok());
+        let quality = if is_validation {
+            self.validation.as_ref()
+        } else {
+            fitted.map(|report| &report.quality)
+        };
+        let Some(quality) = quality else { return false };
+        let error = |quality: &Quality| {
+            let mut errors: Vec<f32> = quality
+                .targets
+                .iter()
+                .filter_map(|target| target.measures.error_deg)
+                .collect();
+            errors.sort_unstable_by(f32::total_cmp);
+            errors
+                .get(errors.len() / 2)
+                .copied()
+                .filter(|_| errors.len() >= 5)
+        };
+        // Validation targets are held against the fit's usual error.
+        let Some(usual) = fitted.and_then(|report| error(&report.quality)) else {
+            return false;
+        };
+        let limit = (ELSEWHERE * usual).max(ELSEWHERE_DEG);
+        let doubtful: Vec<PointOfRegard> = quality
+            .targets
+            .iter()
+            .filter(|target| target.measures.error_deg.is_some_and(|error| error > limit))
+            .map(|target| target.target)
+            .collect();
+        for index in 0..self.places.len() {
+            let place = &mut self.places[index];
+            let point = self.screen.from_normalised(place.share);
+            let is_doubtful = doubtful
+                .iter()
+                .any(|there| (there.x_mm - point.x_mm).hypot(there.y_mm - point.y_mm) < 1.0);
+            if is_doubtful && place.is_validation == is_validation && !place.is_retaken {
+                place.is_retaken = true;
+                place.samples = None;
+                place.attempts = place.attempts.min(MAX_ATTEMPTS - 1);
+                self.queue.push_back(index);
+            }
+        }
+        if !self.queue.is_empty() {
+            self.message = Some("once more: the eyes seem to have been elsewhere".to_owned());
+        }
+        !self.queue.is_empty()
+    }
+
+    pub(super) fn samples(&self, is_validation: bool) -> Vec<TargetSample> {
+        self.places
+            .iter()
+            .filter(|place| place.is_validation == is_validation)
+            .filter_map(|place| place.samples.as_deref())
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    /// Whether gaze is hardly better than guessing the middle of the targets.
+    pub(super) fn did_not_follow(&self, report: &FitReport) -> bool {
+        report.quality.targets.len() >= 5
+            && report
+                .quality
+                .all
+                .error_mm
+                .is_some_and(|error| error > FOLLOWED * report.constant_guess.mm)
+    }
+
+    /// The places of one kind that are not taken yet, in their order.
+    pub(super) fn untaken(&self, is_validation: bool) -> VecDeque<usize> {
+        (0..self.places.len())
+            .filter(|&index| {
+                let place = &self.places[index];
+                place.is_validation == is_validation
+                    && place.samples.is_none()
+                    && place.attempts < MAX_ATTEMPTS
+            })
+            .collect()
+    }
+
+    pub(super) fn seen(&self, observation: &Observation) -> Seen {
+        let input = observation.face.as_ref().and_then(calibration_input);
+        Seen {
+            at: observation.captured_at,
+            seq: observation.seq,
+            input,
+            tangent: input
+                .and_then(|input| self.screen.sight(input.origin_mm, input.angles))
+                .map(|sight| sight.tangent),
+        }
+    }
+
+    /// Notes where the head is; says whether it is another than in the frame before.
+    pub(super) fn watch_head(&mut self, observation: &Observation) -> bool {
+        let Some(face) = &observation.face else {
+            return false;
+        };
+        let (now, here) = (observation.captured_at, face.head.position_mm);
+        self.face_seen_at = Some(now);
+        let last = self.last_head.replace((now, here));
+        last.is_some_and(|(at, there)| {
+            let apart = (0..3)
+                .map(|i| (here[i] - there[i]).powi(2))
+                .sum::<f32>()
+                .sqrt();
+            now.since(at) < OTHER_HEAD_WITHIN && apart > OTHER_HEAD_MM
+        })
+    }
+}
