@@ -617,6 +617,7 @@ pub(crate) mod tests {
         let mut bad = profile();
         bad.model = CalibrationModel::Offset(Offset {
             shift: [f32::NAN, 0.0],
+            gain: [1.0; 2],
         });
         assert!(matches!(
             bad.to_text(),
