@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::shell::{cargo, command, output, python, root, run, scratch};
+use crate::shell::{cargo, command, output, python, root, run, scratch, target};
 
 /// Times that the daemon is started to see how long it takes.
 const N_STARTS: usize = 11;
@@ -103,10 +103,6 @@ pub fn scanpath(python: Option<&Path>) -> Result<()> {
 }
 
 type Row = (String, String);
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
 
 fn machine() -> Result<Row> {
     let cpu = std::fs::read_to_string("/proc/cpuinfo")?;

@@ -94,7 +94,14 @@ pub fn nostd() -> Result<()> {
     );
     emulated.env("ENVIRONMENT", &environment).current_dir(board);
     // The board has a lockfile and a target folder of its own, and its own compiler.
-    run(emulated.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO"))
+    emulated
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO")
+        .env_remove("CARGO_TARGET_DIR");
+    run(&mut emulated)?;
+    // What it takes of the flash: text and read-only data, the whole program with its test data.
+    let program = "target/thumbv6m-none-eabi/release/gaze-emulated";
+    run(command("size", &[program]).current_dir(root().join("firmware/boards/emulated")))
 }
 
 /// The golden suite on ONNX Runtime's own library, out of the Python package.

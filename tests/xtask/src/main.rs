@@ -1,6 +1,7 @@
 //! `cargo xtask`: what continuous integration and releases run, one command a step.
 
 mod bench;
+mod bench_events;
 mod checks;
 mod clients;
 mod server_bench;
@@ -50,24 +51,32 @@ enum Step {
     Smoke,
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
-        /// One part alone
-        part: Option<BenchPart>,
-        /// For `scanpath`: a Python with what models/training needs, to time the references as well
-        #[arg(long, value_name = "PATH")]
-        python: Option<std::path::PathBuf>,
         /// Half an hour of media time for the memory-growth run instead of one minute
         #[arg(long)]
         long: bool,
+        /// One part alone
+        #[command(subcommand)]
+        part: Option<BenchPart>,
     },
 }
 
 /// A part of the benches.
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Subcommand)]
 enum BenchPart {
     /// A thousand subscribers and a hundred hostile clients
     Server,
     /// The scanpath transformer's step and encoder beside the conditional logit and OAT
-    Scanpath,
+    Scanpath {
+        /// A Python with what models/training needs, to time the references as well
+        #[arg(long, value_name = "PATH")]
+        python: Option<std::path::PathBuf>,
+    },
+    /// Event detectors on hand-labelled recordings, beside REMoDNaV, I2MC and pymovements
+    Events {
+        /// Folder with gazecom/, lookatpoint/ and lund2013/
+        #[arg(long, value_name = "DIR")]
+        data: std::path::PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
@@ -102,12 +111,13 @@ fn main() -> Result<()> {
             ..
         } => server_bench::run_all(),
         Step::Bench {
-            part: Some(BenchPart::Scanpath),
-            python,
+            part: Some(BenchPart::Scanpath { python }),
             ..
         } => bench::scanpath(python.as_deref()),
         Step::Bench {
-            part: None, long, ..
-        } => bench::run_all(long),
+            part: Some(BenchPart::Events { data }),
+            ..
+        } => bench_events::run_all(&data),
+        Step::Bench { part: None, long } => bench::run_all(long),
     }
 }

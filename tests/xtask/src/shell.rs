@@ -14,12 +14,15 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
+/// The target folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Where steps put what they fetch or build: inside the target folder, so that a clean clone has
 /// nothing of it.
 pub fn scratch(name: &str) -> Result<PathBuf> {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = target.join("xtask").join(name);
+    let folder = target().join("xtask").join(name);
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(folder)
