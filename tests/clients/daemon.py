@@ -26,7 +26,7 @@ class Gazed:
         )
         self.process = subprocess.Popen(
             [program, "--config", settings, "run", "--source", "synthetic:3", "--socket", self.socket_path,
-             "--listen", "127.0.0.1:0"],
+             "--listen", "127.0.0.1:0", "--state", self.path / "state"],
             stderr=subprocess.PIPE, text=True,
         )
         self.ports = {}
