@@ -130,7 +130,7 @@ def i2mc_labels(t_us: np.ndarray, gaze: np.ndarray, rate: float) -> np.ndarray:
 def pymovements_labels(t_us: np.ndarray, gaze: np.ndarray, rate: float) -> np.ndarray:
     """Saccades of pymovements' microsaccade algorithm (Engbert & Kliegl), its I-VT for the rest."""
     from pymovements.events import ivt, microsaccades
-    from pymovements.gaze.transforms_numpy import pos2vel
+    from pymovements.transforms.numpy import pos2vel
 
     seen = ~np.isnan(gaze[:, 0])
     filled = np.stack([np.interp(t_us, t_us[seen], gaze[seen, axis]) for axis in range(2)], 1)
@@ -153,7 +153,7 @@ def peer(arguments: argparse.Namespace) -> None:
     rows = pandas.read_csv(arguments.rows)
     parts = []
     for _, part in rows.groupby("recording", sort=False):
-        gaze = part[["x_deg", "y_deg"]].to_numpy(float)
+        gaze = part[["x_deg", "y_deg"]].to_numpy(float, copy=True)
         gaze[part["valid"].to_numpy() == 0] = np.nan
         t_us = part["t_us"].to_numpy()
         rate = 1e6 / np.median(np.diff(t_us))
