@@ -121,8 +121,9 @@ where
             }
         }
         if self.mode == Mode::Live && !self.session.is_alive(now) {
-            self.session.end();
+            // Said within the session, so that its host takes it for itself.
             self.go_safe(now, SafeCause::Silence);
+            self.session.end();
         }
         if self.mode == Mode::Live && self.drive(now).is_err() {
             self.go_safe(now, SafeCause::PinFault);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::board::PortChoice;
 use crate::camera::SourceSpec;
 use crate::config::Config;
 use crate::gaze_file::FileDetector;
@@ -101,6 +102,31 @@ pub enum Command {
     },
     /// Prints the program's version and its networks
     Version,
+    /// The microcontroller beside the camera
+    Board {
+        /// What about it
+        #[command(subcommand)]
+        command: BoardCommand,
+    },
+}
+
+/// `gazed board …`. The daemon must not be using the port.
+#[derive(Debug, Subcommand)]
+pub enum BoardCommand {
+    /// Prints what board is there and how good its clock and its line are
+    Info(BoardArgs),
+    /// Puts the board through its promises; its lamp and switch go on and off
+    Test(BoardArgs),
+    /// Says how to put the program on a board
+    FlashHelp,
+}
+
+/// Which board.
+#[derive(Debug, Args)]
+pub struct BoardArgs {
+    /// Its serial port; `auto` looks for it
+    #[arg(long, value_name = "PATH", default_value = "auto")]
+    pub port: PortChoice,
 }
 
 /// `gazed run`.

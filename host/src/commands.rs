@@ -14,8 +14,8 @@ use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::cli::{
-    CalibrateArgs, CalibrateCommand, Cli, Command, EventsArgs, ExplainArgs, FitArgs, PlotCommand,
-    ProcessArgs, RunArgs,
+    BoardCommand, CalibrateArgs, CalibrateCommand, Cli, Command, EventsArgs, ExplainArgs, FitArgs,
+    PlotCommand, ProcessArgs, RunArgs,
 };
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
@@ -24,7 +24,8 @@ use crate::notify::{Notifier, Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
 use crate::{
-    calibrate, camera, coach, explain, gaze_file, process, report, scanpath, setup, users, watch,
+    board, calibrate, camera, coach, explain, gaze_file, process, report, scanpath, setup, users,
+    watch,
 };
 
 /// How often the main thread looks after the watchdog.
@@ -78,6 +79,14 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Version) => version(&config()?),
+        Some(Command::Board { command }) => {
+            match command {
+                BoardCommand::Info(arguments) => board::info(&arguments.port)?,
+                BoardCommand::Test(arguments) => board::test(&arguments.port)?,
+                BoardCommand::FlashHelp => println!("{}", board::flash_help()),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use gaze_signal::{EventSettings, ObjectSettings, OneEuroSettings};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+use crate::board::BoardConfig;
 use crate::camera::{PixelFormat, SourceSpec};
 use crate::inference::Engine;
 use crate::recording::SyncPolicy;
@@ -47,6 +48,8 @@ pub struct Config {
     pub outputs: OutputSettings,
     /// How `gazed record` writes.
     pub recording: RecordingConfig,
+    /// The microcontroller beside the camera.
+    pub board: BoardConfig,
 }
 
 /// Where frames come from.
@@ -381,6 +384,7 @@ impl Config {
             }
         }
         problems.extend(outputs.mqtt.iter().flat_map(MqttSettings::check));
+        self.board.check(problems);
         let sections = [
             ("filter", self.filter.one_euro.check()),
             ("events", self.events.check()),

@@ -6,6 +6,7 @@
 //! | `gaze-vision` | the networks | works on the newest frame only |
 //! | `gaze-tracking` | calibration, filter, events, scene | blocks vision; takes microseconds |
 //! | `gaze-scanpath` | the scanpath transformer | blocks tracking; takes a millisecond a dwell |
+//! | `gaze-board` | the serial line to the microcontroller, if there is one | misses samples and counts them |
 //! | `gaze-server` | clients, page | drops a client's samples and counts them; a client that cannot take an event is disconnected |
 //!
 //! To end: the stop flag is raised, the capture thread returns, and the channels close downstream
@@ -20,6 +21,7 @@ use gaze_calibration::Eyes;
 use gaze_protocol::GazeEvent;
 use tracing::{info, warn};
 
+use crate::board::{BoardInput, BoardSink};
 use crate::camera::{
     self, CameraError, Captured, FrameSource, Resume, ShownSlot, SourceSettings, SourceSpec,
 };
@@ -53,6 +55,9 @@ const DWELL_QUEUE: usize = 64;
 
 /// Events that may wait for a program that has the chain in its own process.
 const LIBRARY_QUEUE: usize = 1024;
+
+/// Events that may wait for the board's thread.
+const BOARD_QUEUE: usize = 64;
 
 /// How often a thread without work looks at the stop flag.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -159,6 +164,15 @@ impl Daemon {
         let shown = ShownSlot::default();
         let eyes = EyesInUse::new(Mutex::new(personal.eyes()));
         let (opened_sender, opened) = crossbeam_channel::bounded(1);
+        let (board_sender, board) = config
+            .board
+            .port()
+            .map(|port| {
+                let (sender, inputs) = channel::events(BOARD_QUEUE);
+                let sink = BoardSink::new(port, config.board.plan(), inputs, stop.clone());
+                (sender, sink)
+            })
+            .unzip();
 
         let mut header = header;
         let mut scanpath = None;
@@ -187,6 +201,7 @@ impl Daemon {
             events,
             table: None,
             dwells,
+            board: board_sender,
             publisher: server.as_ref().map(Server::publisher),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
@@ -229,6 +244,12 @@ impl Daemon {
         }
         if let Some((scanpath, dwells)) = scanpath {
             daemon.spawn("gaze-scanpath", move || Ok(scanpath.run(&dwells, &paths)?))?;
+        }
+        if let Some(board) = board {
+            daemon.spawn("gaze-board", move || {
+                board.run();
+                Ok(())
+            })?;
         }
         daemon.spawn("gaze-tracking", move || {
             tracking.run(&observations, &controls, &opened);
@@ -466,6 +487,7 @@ struct TrackingThread {
     /// The announced objects as the scanpath stage takes them.
     table: Option<ObjectTable>,
     dwells: Option<crossbeam_channel::Sender<ScanpathInput>>,
+    board: Option<EventSender<BoardInput>>,
     publisher: Option<Publisher>,
     metrics: Arc<Metrics>,
     clock: SharedClock,
@@ -604,6 +626,7 @@ impl TrackingThread {
         {
             self.events = None;
         }
+        self.tell_board(&GazeEvent::Sample(tracked.sample));
         self.publish_events(&tracked.events);
         self.follow_person(observation, &tracked.events);
     }
@@ -696,9 +719,21 @@ impl TrackingThread {
         }
     }
 
+    /// Hands an event to the board's thread. When its queue is full the event is dropped and
+    /// counted: a board that is not told goes to its safe state.
+    fn tell_board(&self, event: &GazeEvent) {
+        let Some(board) = &self.board else { return };
+        let clock_zero = self.clock().map(|clock| clock.zero());
+        let event = event.clone();
+        if board.send_or_drop(BoardInput { event, clock_zero }) == Ok(false) {
+            self.metrics.count(Counter::BoardEventsDropped);
+        }
+    }
+
     fn publish_events(&mut self, events: &gaze_signal::EventBuf) {
         let clock = self.clock();
         for event in events.iter() {
+            self.tell_board(event);
             if let Some(publisher) = &self.publisher
                 && let Some(record) = Record::from_event(event, &self.header.screen)
             {

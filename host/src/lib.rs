@@ -12,6 +12,7 @@
 //!                        └── calibration and scene messages from programs (bounded)
 //! ```
 
+pub mod board;
 pub mod calibrate;
 pub mod camera;
 pub mod channel;

@@ -80,13 +80,15 @@ pub enum Counter {
     ClientsDropped,
     /// Messages of clients that could not be used.
     MessagesRefused,
+    /// Samples and events that the board's thread had no room for.
+    BoardEventsDropped,
     /// Turns of the server's once-a-second clock: stands still when the server hangs.
     ServerTurns,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 14] = [
+    pub const ALL: [Counter; 15] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
         Counter::FramesUnreadable,
@@ -100,6 +102,7 @@ impl Counter {
         Counter::ClientsAdmitted,
         Counter::ClientsDropped,
         Counter::MessagesRefused,
+        Counter::BoardEventsDropped,
         Counter::ServerTurns,
     ];
 
@@ -119,6 +122,7 @@ impl Counter {
             Counter::ClientsAdmitted => "clients_admitted",
             Counter::ClientsDropped => "clients_dropped",
             Counter::MessagesRefused => "messages_refused",
+            Counter::BoardEventsDropped => "board_events_dropped",
             Counter::ServerTurns => "server_turns",
         }
     }

@@ -168,8 +168,12 @@ impl OutputSettings {
 /// `gaze-firmware`'s illuminator.
 pub const MAX_LIGHT_US: u32 = 5_000;
 
-/// The illuminator is on for at most one part in so many of the time.
+/// The illuminator is on for at most one part in so many of the time, whatever the commands.
 pub const LIGHT_DUTY_DIVISOR: u32 = 5;
+
+/// A command may ask for one part in so many: less than the board allows itself, so that pulses
+/// that end a turn of its loop too late still fit.
+pub const LIGHT_ASKED_DIVISOR: u32 = 6;
 
 /// Time between two exposures, µs: 500 Hz to 1 Hz.
 pub const STROBE_PERIOD_US: core::ops::RangeInclusive<u32> = 2_000..=1_000_000;
@@ -183,8 +187,8 @@ pub struct StrobeSettings {
     pub trigger_us: u32,
     /// From the trigger to the light, µs, up to half the period.
     pub light_delay_us: u32,
-    /// Length of the light pulse, µs, up to [`MAX_LIGHT_US`] and a fifth of the period
-    /// ([`LIGHT_DUTY_DIVISOR`]); 0: no light.
+    /// Length of the light pulse, µs, up to [`MAX_LIGHT_US`] and a sixth of the period
+    /// ([`LIGHT_ASKED_DIVISOR`]); 0: no light.
     pub light_us: u32,
 }
 
@@ -197,7 +201,7 @@ impl StrobeSettings {
             && self.trigger_us <= half_us
             && self.light_delay_us <= half_us
             && self.light_us <= MAX_LIGHT_US
-            && self.light_us <= self.period_us / LIGHT_DUTY_DIVISOR
+            && self.light_us <= self.period_us / LIGHT_ASKED_DIVISOR
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod bench;
 mod bench_events;
+mod boards;
 mod checks;
 mod clients;
+mod deb;
 mod server_bench;
 mod shell;
 
@@ -30,7 +32,7 @@ enum Step {
     Clippy,
     /// rustdoc without warnings
     Doc,
-    /// The crates of `firmware/` on bare metal (thumbv6m), run in the emulator
+    /// The crates of `firmware/` on bare metal (thumbv6m): images, their sizes, emulated boards
     Nostd,
     /// The golden suite on ONNX Runtime
     Ort,
@@ -49,6 +51,8 @@ enum Step {
     /// Tests of the training pipeline and a run of all its stages on drawn people; not part of `ci`,
     /// for PyTorch is 5 GB
     Smoke,
+    /// The Debian package, tried out in a folder; needs a release build
+    Deb(deb::DebArgs),
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
         /// Half an hour of media time for the memory-growth run instead of one minute
@@ -87,7 +91,7 @@ fn main() -> Result<()> {
             checks::clippy()?;
             checks::doc()?;
             checks::systemd()?;
-            checks::nostd()?;
+            boards::all()?;
             checks::ort()?;
             checks::browser()?;
             clients::run_all()?;
@@ -97,7 +101,7 @@ fn main() -> Result<()> {
         Step::Fmt => checks::fmt(),
         Step::Clippy => checks::clippy(),
         Step::Doc => checks::doc(),
-        Step::Nostd => checks::nostd(),
+        Step::Nostd => boards::all(),
         Step::Ort => checks::ort(),
         Step::Browser => checks::browser(),
         Step::Clients => clients::run_all(),
@@ -106,6 +110,7 @@ fn main() -> Result<()> {
         Step::Deny => checks::deny(),
         Step::Training => checks::training(),
         Step::Smoke => checks::smoke(),
+        Step::Deb(arguments) => deb::build(&arguments),
         Step::Bench {
             part: Some(BenchPart::Server),
             ..

@@ -1,0 +1,437 @@
+//! The host's conversation with the real device logic: over a bad line in virtual time, and over a
+//! terminal with the daemon's own thread.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use embedded_hal::digital::OutputPin;
+use embedded_hal::pwm::SetDutyCycle;
+use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
+use gaze_firmware::{Device, Identity, Pins};
+use gaze_host::board::{BoardInput, BoardNews, BoardPlan, BoardSink, Conversation, PortChoice};
+use gaze_host::channel;
+use gaze_host::stop::StopFlag;
+use gaze_protocol::event::{ObjectId, ObjectVisit};
+use gaze_protocol::message::{Output, OutputSettings, StrobeSettings};
+use gaze_protocol::{GazeEvent, GazeSample, Timestamp, Validity};
+use proptest::prelude::*;
+use serial2::SerialPort;
+
+/// A pin that others can read.
+#[derive(Clone, Default)]
+struct Pin(Arc<AtomicBool>);
+
+impl Pin {
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl embedded_hal::digital::ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.0.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl embedded_hal::pwm::ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl SetDutyCycle for Pin {
+    fn max_duty_cycle(&self) -> u16 {
+        20_000
+    }
+    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), Infallible> {
+        self.0.store(duty > 1_000, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+type Board<Io> = Device<Pin, Pin, Pin, Pin, Pin, Io>;
+
+/// A device and its lamp.
+fn board<Io: Read + Write + ReadReady + WriteReady>(io: Io) -> (Board<Io>, Pin) {
+    let lamp = Pin::default();
+    let pins = Pins {
+        illuminator: Pin::default(),
+        trigger: Pin::default(),
+        switch: Pin::default(),
+        lamp: lamp.clone(),
+        servo: Pin::default(),
+    };
+    let identity = Identity {
+        board: "test".try_into().expect("it is short"),
+        firmware: [1, 2, 3],
+    };
+    (Device::new(identity, pins, io), lamp)
+}
+
+fn yes() -> ObjectId {
+    "yes".try_into().expect("it is short")
+}
+
+fn plan() -> BoardPlan {
+    let lamp = OutputSettings {
+        object: yes(),
+        dwell_ms: 300,
+        hold_ms: 10_000,
+        rest_ms: 300,
+        ends_with_visit: true,
+    };
+    BoardPlan {
+        silence_ms: 500,
+        strobe: Some(StrobeSettings {
+            period_us: 100_000,
+            trigger_us: 500,
+            light_delay_us: 0,
+            light_us: 1_000,
+        }),
+        outputs: vec![(Output::Lamp, lamp)],
+    }
+}
+
+/// Both directions of a line in memory.
+#[derive(Clone, Default)]
+struct Line {
+    to_board: Rc<RefCell<VecDeque<u8>>>,
+    to_host: Rc<RefCell<VecDeque<u8>>>,
+}
+
+impl ErrorType for Line {
+    type Error = Infallible;
+}
+
+impl ReadReady for Line {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(!self.to_board.borrow().is_empty())
+    }
+}
+
+impl Read for Line {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
+        let mut line = self.to_board.borrow_mut();
+        let n = bytes.len().min(line.len());
+        for (byte, read) in bytes.iter_mut().zip(line.drain(..n)) {
+            *byte = read;
+        }
+        Ok(n)
+    }
+}
+
+impl WriteReady for Line {
+    fn write_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.to_host.borrow_mut().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A host and a board in virtual time; the board's clock began later and runs faster.
+struct Pair {
+    conversation: Conversation,
+    board: Board<Line>,
+    lamp: Pin,
+    line: Line,
+    now_us: u64,
+    news: Vec<BoardNews>,
+}
+
+impl Pair {
+    fn new(nonce: u32) -> Self {
+        let line = Line::default();
+        let (board, lamp) = board(line.clone());
+        Pair {
+            conversation: Conversation::new(plan(), nonce),
+            board,
+            lamp,
+            line,
+            now_us: 3_600_000_000,
+            news: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.now_us)
+    }
+
+    /// A millisecond; `spoil` may do to the bytes of either direction what it likes.
+    fn turn(&mut self, spoil: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.now_us += 1_000;
+        let mut said = Vec::new();
+        let now = self.now();
+        self.conversation.keep_looking(now);
+        self.conversation.step(now, &mut said, &mut self.news);
+        spoil(&mut said);
+        self.line.to_board.borrow_mut().extend(said);
+        let board_us = (self.now_us - 3_500_000_000) as f64 * 1.000_08;
+        // A board's loop turns many times in a millisecond.
+        for n in 0..20 {
+            self.board.step(Timestamp(board_us as u64 + n * 50));
+        }
+        let mut heard: Vec<u8> = self.line.to_host.borrow_mut().drain(..).collect();
+        spoil(&mut heard);
+        self.conversation.hear(&heard, now, &mut self.news);
+    }
+
+    /// Turns over a good line until `is_so`; gives the milliseconds, at most `limit_ms`.
+    fn turn_until(&mut self, limit_ms: u64, is_so: impl Fn(&Pair) -> bool) -> u64 {
+        for ms in 0..limit_ms {
+            if is_so(self) {
+                return ms;
+            }
+            self.turn(&mut |_| {});
+        }
+        limit_ms
+    }
+}
+
+#[test]
+fn a_look_lights_the_lamp_after_the_dwell_and_looking_away_puts_it_out() {
+    let mut pair = Pair::new(1);
+    assert!(pair.turn_until(200, |pair| pair.conversation.is_running()) < 200);
+    pair.turn_until(50, |_| false);
+    let now = pair.now();
+    pair.conversation.look(yes(), now, now);
+    let dwell_ms = pair.turn_until(1_000, |pair| pair.lamp.is_on());
+    assert!((300..=305).contains(&dwell_ms), "{dwell_ms}");
+    let exposures = |news: &&BoardNews| matches!(news, BoardNews::Exposed { .. });
+    assert!(pair.news.iter().filter(exposures).count() >= 3);
+    let mut said = Vec::new();
+    let now = pair.now();
+    pair.conversation.look_away(now, &mut said);
+    pair.line.to_board.borrow_mut().extend(said);
+    pair.turn(&mut |_| {});
+    assert!(!pair.lamp.is_on());
+}
+
+#[test]
+fn a_board_that_starts_anew_is_set_up_anew() {
+    let mut pair = Pair::new(1);
+    pair.turn_until(200, |pair| pair.conversation.is_running());
+    let (board, lamp) = board(pair.line.clone());
+    (pair.board, pair.lamp) = (board, lamp);
+    pair.news.clear();
+    let found_ms = pair.turn_until(5_000, |pair| {
+        pair.news.iter().any(|news| *news == BoardNews::Running)
+    });
+    assert!(found_ms < 5_000);
+    let now = pair.now();
+    pair.conversation.look(yes(), now, now);
+    assert!(pair.turn_until(1_000, |pair| pair.lamp.is_on()) < 1_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever a bad line does for two seconds: when it is good again, a look lights the lamp.
+    #[test]
+    fn after_any_trouble_host_and_board_find_each_other_again(
+        trouble in prop::collection::vec((0..5_u8, any::<prop::sample::Index>(), any::<u8>()), 200),
+    ) {
+        let mut pair = Pair::new(7);
+        let mut kept: Vec<u8> = Vec::new();
+        for (n, (kind, at, value)) in trouble.iter().cycle().take(2_000).enumerate() {
+            let is_bad = n % 3 != 0;
+            pair.turn(&mut |bytes| {
+                if bytes.is_empty() || !is_bad {
+                    return;
+                }
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes.clear(),
+                    1 => bytes[at] = *value,
+                    2 => { bytes.remove(at); }
+                    // What was said before comes again, in front of what is said now.
+                    3 => { bytes.splice(0..0, kept.drain(..)); }
+                    _ => kept = bytes.clone(),
+                }
+            });
+        }
+        pair.turn_until(10_000, |pair| {
+            pair.conversation.is_running() && pair.conversation.n_open_commands() == 0
+        });
+        let now = pair.now();
+        pair.conversation.look(yes(), now, now);
+        prop_assert!(pair.turn_until(3_000, |pair| pair.lamp.is_on()) < 3_000);
+    }
+}
+
+/// The board's end of a terminal.
+struct Terminal {
+    port: SerialPort,
+    byte: Option<u8>,
+}
+
+impl ErrorType for Terminal {
+    type Error = Infallible;
+}
+
+impl ReadReady for Terminal {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        if self.byte.is_none() {
+            let mut byte = [0];
+            let n = self.port.read(&mut byte).unwrap_or(0);
+            self.byte = (n == 1).then_some(byte[0]);
+        }
+        Ok(self.byte.is_some())
+    }
+}
+
+impl Read for Terminal {
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
+        let Some(byte) = self.byte.take() else {
+            return Ok(0);
+        };
+        bytes[0] = byte;
+        Ok(1)
+    }
+}
+
+impl WriteReady for Terminal {
+    fn write_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(true)
+    }
+}
+
+impl Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(self.port.write(bytes).unwrap_or(0))
+    }
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// A board on a thread of its own, and the path of the terminal that leads to it.
+struct Remote {
+    lamp: Pin,
+    path: std::path::PathBuf,
+    is_ended: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Remote {
+    fn start() -> Remote {
+        let (mut port, far_end) = SerialPort::pair().expect("the system has terminals");
+        let descriptor = format!("/proc/self/fd/{}", far_end.as_raw_fd());
+        let path = std::fs::read_link(descriptor).expect("it is open");
+        port.set_read_timeout(Duration::from_millis(1))
+            .expect("any time will do");
+        let (mut device, lamp) = board(Terminal { port, byte: None });
+        let is_ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_ended);
+        let thread = std::thread::spawn(move || {
+            let zero = Instant::now();
+            while !ended.load(Ordering::SeqCst) {
+                device.step(Timestamp(zero.elapsed().as_micros() as u64));
+            }
+            drop(far_end);
+        });
+        Remote {
+            lamp,
+            path,
+            is_ended,
+            thread,
+        }
+    }
+
+    fn unplug(self) {
+        self.is_ended.store(true, Ordering::SeqCst);
+        self.thread.join().expect("the board does not panic");
+    }
+}
+
+fn sample(seq: u64) -> GazeEvent {
+    GazeEvent::Sample(GazeSample {
+        seq,
+        captured_at: Timestamp(seq * 33_333),
+        validity: Validity::Valid,
+        angles: None,
+        por: None,
+        line_of_gaze: None,
+        sigma_rad: None,
+        lids_are_down: false,
+    })
+}
+
+fn enter() -> GazeEvent {
+    GazeEvent::ObjectEnter(ObjectVisit {
+        object: yes(),
+        onset: Timestamp(0),
+        offset: Timestamp(0),
+    })
+}
+
+/// The thread of the daemon finds the board, lights its lamp while samples come, and finds the
+/// next board when the cable is changed.
+#[test]
+fn the_daemons_thread_survives_an_unplugged_board() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let port = folder.path().join("board");
+    let (sender, inputs) = channel::events(64);
+    let stop = StopFlag::new();
+    let sink = BoardSink::new(
+        PortChoice::Named(port.clone()),
+        plan(),
+        inputs,
+        stop.clone(),
+    );
+    let thread = std::thread::spawn(move || sink.run());
+    let mut seq = 0;
+    // Samples at a camera's rate until it is so; a minute is for a machine that hangs.
+    let mut look_until = |is_looking: bool, is_so: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !is_so() && began.elapsed() < Duration::from_secs(60) {
+            let event = if seq % 30 == 0 { enter() } else { sample(seq) };
+            seq += 1;
+            if is_looking {
+                let _ = sender.send_or_drop(BoardInput {
+                    event,
+                    clock_zero: None,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_so()
+    };
+    for _ in 0..2 {
+        let remote = Remote::start();
+        std::os::unix::fs::symlink(&remote.path, &port).expect("the folder is ours");
+        assert!(
+            look_until(true, &|| remote.lamp.is_on()),
+            "the lamp stays dark"
+        );
+        // Tracking stands still: the lamp goes out although the thread lives.
+        assert!(
+            look_until(false, &|| !remote.lamp.is_on()),
+            "the lamp stays on"
+        );
+        std::fs::remove_file(&port).expect("it is there");
+        remote.unplug();
+    }
+    stop.raise();
+    thread.join().expect("the sink does not panic");
+}
