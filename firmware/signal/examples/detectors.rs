@@ -6,7 +6,7 @@
 mod simulated;
 
 use gaze_signal::{Detector, EventSettings};
-use simulated::{Camera, Habits, detect, gaps, play, record};
+use simulated::{Camera, Habits, detect, gaps, play, pursuits, record};
 
 const ALL: [Detector; 4] = [
     Detector::Adaptive,
@@ -69,8 +69,9 @@ fn main() {
         let events = detect(settings, &recording.samples);
         let us = start.elapsed().as_secs_f64() * 1e6 / recording.samples.len() as f64;
         println!(
-            "{detector:?}: {us:.2} µs a sample, {} gaps, {} bytes",
+            "{detector:?}: {us:.2} µs a sample, {} gaps, {} pursuits where there are none, {} bytes",
             gaps(&events).len(),
+            pursuits(&events).len(),
             size_of::<gaze_signal::EventDetector>()
         );
     }

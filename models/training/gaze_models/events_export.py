@@ -22,10 +22,10 @@ def table(name: str, doc: str, values: np.ndarray, sizes: str) -> str:
     """One const table; rows one a line."""
 
     def numbers(row: np.ndarray) -> str:
-        return "[" + ", ".join(f"{float(value):.8e}" for value in row) + "]"
+        return "[" + ", ".join(np.format_float_scientific(value, trim="0") for value in row) + "]"
 
     body = numbers(values) if values.ndim == 1 else "[\n" + "".join(f"    {numbers(row)},\n" for row in values) + "]"
-    return f"/// {doc}\n#[rustfmt::skip]\npub const {name}: {sizes} = {body};\n"
+    return f"/// {doc}\n#[rustfmt::skip]\npub static {name}: {sizes} = {body};\n"
 
 
 def main() -> None:

@@ -104,8 +104,8 @@ impl Features {
         };
         for (mean, tau_s) in self.means.iter_mut().zip(MEANS_S) {
             let share = share(elapsed_s, tau_s);
-            for axis in 0..2 {
-                mean.velocity[axis] += share * (weight * velocity[axis] - mean.velocity[axis]);
+            for (mean, velocity) in mean.velocity.iter_mut().zip(velocity) {
+                *mean += share * (weight * velocity - *mean);
             }
             mean.speed += share * (weight * length(velocity) - mean.speed);
             mean.weight += share * (weight - mean.weight);
