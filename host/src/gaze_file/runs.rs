@@ -113,10 +113,10 @@ impl Runs {
         if let Some(gaze) = gaze {
             run.with_gaze += 1;
             run.last_deg = Some(gaze);
-            for axis in 0..2 {
-                run.min_deg[axis] = run.min_deg[axis].min(gaze[axis]);
-                run.max_deg[axis] = run.max_deg[axis].max(gaze[axis]);
-                run.sum_deg[axis] += gaze[axis];
+            for (axis, deg) in gaze.into_iter().enumerate() {
+                run.min_deg[axis] = run.min_deg[axis].min(deg);
+                run.max_deg[axis] = run.max_deg[axis].max(deg);
+                run.sum_deg[axis] += deg;
             }
         }
         ended
