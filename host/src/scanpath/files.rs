@@ -222,6 +222,9 @@ impl LinesOut {
     ///
     /// # Errors
     /// [`FileError::Write`].
+    ///
+    /// # Panics
+    /// If the value has something that JSON lacks, such as a map with keys that are not text.
     pub fn write(&mut self, value: &impl Serialize) -> Result<(), FileError> {
         let text = serde_json::to_string(value).expect("lines hold only plain values");
         writeln!(self.writer, "{text}").map_err(|source| self.failed(source))

@@ -122,6 +122,9 @@ impl Networks {
     ///
     /// # Errors
     /// [`InferenceError`].
+    ///
+    /// # Panics
+    /// Never: an [`ObjectTable`] has at most as many objects as the largest size has slots.
     pub fn encode(
         &mut self,
         table: &ObjectTable,
