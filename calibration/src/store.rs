@@ -2,12 +2,14 @@
 //!
 //! `NAME.toml` is the profile in force; saving keeps the one before as `NAME.1.toml`,
 //! `NAME.2.toml` and so on, the highest number being the latest. `default` names who is meant when
-//! nobody is named. A profile is written to a
-//! temporary file, flushed to the disk and renamed, so a crash leaves the old one or the new one.
+//! nobody is named. A profile is written to a temporary file, `.NAME.PID.tmp`, flushed to the disk
+//! and renamed, so a crash leaves the old one or the new one. What a crash leaves of a temporary
+//! file is never read, and removed at a later save.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::profile::{CameraSetup, Profile, ProfileError};
 use crate::screen::ScreenGeometry;
@@ -15,6 +17,12 @@ use crate::user::UserName;
 
 /// A larger file is not a profile; a profile of a thousand targets has 300 KB.
 const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// A temporary file that is older has lost its writer: writing takes milliseconds.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+
+/// The file that names the default user.
+const DEFAULT: &str = "default";
 
 /// The folder that holds profiles.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,19 +97,18 @@ impl ProfileStore {
         let path = self.path(&profile.user);
         fs::create_dir_all(&self.folder)
             .map_err(|source| failed("create", &self.folder, source))?;
-        let temporary = self
-            .folder
-            .join(format!(".{}.{}.tmp", profile.user, std::process::id()));
+        let temporary = self.temporary_path(profile.user.as_str());
         let written = write_flushed(&temporary, &text)
             .and_then(|()| self.keep_present(&profile.user))
             .and_then(|()| {
                 fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))
             });
         if let Err(error) = written {
-            // What failed is said below; a leftover temporary file is hidden and harmless.
+            // What failed is said below; a temporary file that stays is removed at a later save.
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
+        self.remove_abandoned(profile.user.as_str())?;
         flush_folder(&self.folder)?;
         Ok(path)
     }
@@ -171,7 +178,7 @@ impl ProfileStore {
             let path = self.default_path();
             fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
         }
-        for path in &paths {
+        for path in self.temporary_files(user.as_str())?.iter().chain(&paths) {
             fs::remove_file(path).map_err(|source| failed("remove", path, source))?;
         }
         flush_folder(&self.folder)?;
@@ -202,16 +209,53 @@ impl ProfileStore {
             });
         }
         let path = self.default_path();
-        let temporary = self
-            .folder
-            .join(format!(".default.{}.tmp", std::process::id()));
+        let temporary = self.temporary_path(DEFAULT);
         write_flushed(&temporary, format!("{user}\n"))?;
         fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))?;
+        self.remove_abandoned(DEFAULT)?;
         flush_folder(&self.folder)
     }
 
     fn default_path(&self) -> PathBuf {
-        self.folder.join("default")
+        self.folder.join(DEFAULT)
+    }
+
+    /// Where this process writes before it renames: processes do not write into each other's files.
+    fn temporary_path(&self, name: &str) -> PathBuf {
+        self.folder
+            .join(format!(".{name}.{}.tmp", std::process::id()))
+    }
+
+    /// All processes' temporary files of this name.
+    fn temporary_files(&self, name: &str) -> Result<Vec<PathBuf>, ProfileError> {
+        let is_of_name = |file: &str| {
+            let process = file
+                .strip_prefix('.')
+                .and_then(|rest| rest.strip_prefix(name)?.strip_prefix('.'))
+                .and_then(|rest| rest.strip_suffix(".tmp"));
+            process.is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let mut files = self.file_names()?;
+        files.retain(|file| is_of_name(file));
+        Ok(files.iter().map(|file| self.folder.join(file)).collect())
+    }
+
+    /// Removes temporary files that a process left when it was killed.
+    fn remove_abandoned(&self, name: &str) -> Result<(), ProfileError> {
+        let now = SystemTime::now();
+        for path in self.temporary_files(name)? {
+            let is_abandoned = fs::metadata(&path)
+                .and_then(|file| file.modified())
+                .is_ok_and(|written| {
+                    now.duration_since(written)
+                        .is_ok_and(|age| age > ABANDONED_AFTER)
+                });
+            if is_abandoned {
+                // Another process may have removed it just now.
+                let _ = fs::remove_file(path);
+            }
+        }
+        Ok(())
     }
 
     /// Names of all people with a profile in force, sorted.
@@ -441,6 +485,36 @@ mod tests {
         assert_eq!(users, ["anna", "anna.b"]);
         let left: Vec<String> = store.file_names().unwrap();
         assert!(left.iter().all(|name| !name.ends_with(".tmp")), "{left:?}");
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_never_read_and_goes() {
+        let folder = Folder::new("abandoned");
+        let store = folder.store();
+        store.save(&profile("anna", 0.1)).unwrap();
+        let long_ago = SystemTime::now() - 2 * ABANDONED_AFTER;
+        // Another process is writing the second, and the third is another person's.
+        for (name, written) in [
+            (".anna.77777777.tmp", long_ago),
+            (".anna.88888888.tmp", SystemTime::now()),
+            (".anna.b.77777777.tmp", long_ago),
+        ] {
+            let file = File::create(folder.0.join(name)).unwrap();
+            file.set_modified(written).unwrap();
+        }
+        let temporary = || {
+            let mut names = store.file_names().unwrap();
+            names.retain(|name| name.ends_with(".tmp"));
+            names.sort();
+            names
+        };
+        assert_eq!(store.load(&anna()).unwrap(), profile("anna", 0.1));
+        assert_eq!(store.users().unwrap(), [anna()]);
+        store.save(&profile("anna", 0.2)).unwrap();
+        assert_eq!(temporary(), [".anna.88888888.tmp", ".anna.b.77777777.tmp"]);
+        // Whoever is deleted leaves nothing behind.
+        assert_eq!(store.delete(&anna()).unwrap(), 2);
+        assert_eq!(temporary(), [".anna.b.77777777.tmp"]);
     }
 
     #[test]

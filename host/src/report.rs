@@ -34,12 +34,14 @@ pub enum ReportError {
 pub fn write(profile: &Profile, folder: &Path) -> Result<PathBuf, ReportError> {
     let page = folder.join(format!("{}.html", profile.user));
     let numbers = folder.join(format!("{}.json", profile.user));
-    let json = serde_json::to_string_pretty(profile).expect("profiles hold only plain values");
+    let failed = |path: &Path, source| ReportError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let json =
+        serde_json::to_string_pretty(profile).map_err(|source| failed(&numbers, source.into()))?;
     for (path, text) in [(&page, html(profile)), (&numbers, json)] {
-        std::fs::write(path, text).map_err(|source| ReportError::Write {
-            path: path.clone(),
-            source,
-        })?;
+        std::fs::write(path, text).map_err(|source| failed(path, source))?;
     }
     Ok(page)
 }
