@@ -177,12 +177,15 @@ pub fn fit(
     let mut solutions: Vec<Solution> = Vec::with_capacity(ModelKind::ALL.len());
     let mut refused = Vec::new();
     for kind in ModelKind::ALL {
-        // What is asked for needs the simpler kinds' strengths, and no others.
+        // What is asked for needs the affine map's strengths, and no richer kind's.
         if options.kind.is_some_and(|asked| kind > asked) {
             break;
         }
         match problem.carries(kind) {
-            Ok(()) => solutions.push(problem.solve(kind, solutions.last())?),
+            Ok(()) => {
+                let affine = solutions.iter().find(|one| one.kind == ModelKind::Affine);
+                solutions.push(problem.solve(kind, affine)?);
+            }
             Err(reason) => refused.push((kind, reason)),
         }
     }

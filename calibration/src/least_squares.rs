@@ -180,15 +180,15 @@ impl Problem {
         Ok(())
     }
 
-    /// Fits one kind: outliers, then strengths, then outliers at those strengths. `simpler` is the
-    /// next simpler kind's solution, whose strengths it keeps.
+    /// Fits one kind: outliers, then strengths, then outliers at those strengths. `affine` is the
+    /// affine map's solution, whose strengths the richer kinds start from.
     pub(crate) fn solve(
         &self,
         kind: ModelKind,
-        simpler: Option<&Solution>,
+        affine: Option<&Solution>,
     ) -> Result<Solution, CalibrationError> {
         let unsolvable = CalibrationError::Unsolvable { kind };
-        let inherited = simpler.map_or(Ridge::default(), |solution| solution.ridge);
+        let inherited = affine.map_or(Ridge::default(), |solution| solution.ridge);
         let provisional = match kind {
             ModelKind::Offset => Ridge::default(),
             ModelKind::Affine => Ridge {
@@ -213,15 +213,16 @@ impl Problem {
                 ..Ridge::default()
             },
             ModelKind::Affine => {
-                let plain = self.strongest_of_tied(&sums, &self.terms, |strength| Ridge {
+                let plain = GRID.map(|strength| Ridge {
                     gain: Some(strength),
                     ..Ridge::default()
                 });
-                let with_head = self.strongest_of_tied(&sums, &self.terms, |strength| Ridge {
-                    gain: Some(strength),
-                    head: Some(strength.max(MIN_HEAD_STRENGTH)),
-                    ..Ridge::default()
+                let with_head = plain.map(|ridge| Ridge {
+                    head: ridge.gain.map(|strength| strength.max(MIN_HEAD_STRENGTH)),
+                    ..ridge
                 });
+                let plain = self.strongest_of_tied(&sums, &self.terms, plain);
+                let with_head = self.strongest_of_tied(&sums, &self.terms, with_head);
                 match (plain, with_head) {
                     (Some((_, plain)), Some((ridge, error)))
                         if error < plain * (1.0 - HEAD_GAIN) =>
@@ -232,12 +233,18 @@ impl Problem {
                     (None, _) => provisional,
                 }
             }
-            ModelKind::Quadratic => self
-                .strongest_of_tied(&sums, &self.terms, |strength| Ridge {
-                    curvature: Some(strength),
-                    ..inherited
-                })
-                .map_or(provisional, |(ridge, _)| ridge),
+            // Gains beside a curvature are others than without: their strengths are found together.
+            ModelKind::Quadratic => {
+                let both = GRID.into_iter().flat_map(|curvature| {
+                    GRID.map(|gain| Ridge {
+                        gain: Some(gain),
+                        curvature: Some(curvature),
+                        ..inherited
+                    })
+                });
+                self.strongest_of_tied(&sums, &self.terms, both)
+                    .map_or(provisional, |(ridge, _)| ridge)
+            }
             ModelKind::Features => unreachable!("solved above"),
         };
 
@@ -264,14 +271,10 @@ impl Problem {
 
     /// Fits the affine map and the network's features together, with the affine map's weights and
     /// strengths: outliers are found on the angles.
-    fn solve_wide(&self, inherited: &Ridge) -> Result<Solution, CalibrationError> {
+    fn solve_wide(&self, affine: &Ridge) -> Result<Solution, CalibrationError> {
         let kind = ModelKind::Features;
         let unsolvable = || CalibrationError::Unsolvable { kind };
-        let affine = Ridge {
-            curvature: None,
-            ..*inherited
-        };
-        let weights = self.reweight(&affine).ok_or_else(unsolvable)?.weights;
+        let weights = self.reweight(affine).ok_or_else(unsolvable)?.weights;
         let mut narrow = self.terms.iter().flatten();
         let terms = by_sample(&self.groups, |_, kept| {
             let narrow = narrow.next().expect("one for each sample kept");
@@ -284,10 +287,10 @@ impl Problem {
         let sums = self.sums(&terms, &weights);
         let with = |strength: f32| Ridge {
             features: Some(strength),
-            ..affine
+            ..*affine
         };
         let ridge = self
-            .strongest_of_tied(&sums, &terms, with)
+            .strongest_of_tied(&sums, &terms, GRID.map(with))
             .map_or(with(1.0), |(ridge, _)| ridge);
         let coefficients = sums
             .total()
@@ -309,18 +312,17 @@ impl Problem {
         })
     }
 
-    /// The strongest of the strengths whose leave-one-target-out errors tie with the best, and its
-    /// error, mm; none with one target.
+    /// The last of the strengths, given from weak to strong, whose leave-one-target-out errors tie
+    /// with the best, and its error, mm; none with one target.
     fn strongest_of_tied<const N: usize>(
         &self,
         sums: &Sums<N>,
         terms: &[Vec<Terms<N>>],
-        ridge: impl Fn(f32) -> Ridge,
+        ridges: impl IntoIterator<Item = Ridge>,
     ) -> Option<(Ridge, f32)> {
-        let errors: Vec<(Ridge, f32)> = GRID
-            .iter()
-            .filter_map(|&strength| {
-                let ridge = ridge(strength);
+        let errors: Vec<(Ridge, f32)> = ridges
+            .into_iter()
+            .filter_map(|ridge| {
                 let shift = self.left_out_shifts(sums, terms, &ridge)?;
                 Some((ridge, self.error_with(&shift).mm))
             })
