@@ -28,9 +28,6 @@ pub enum ReportError {
 ///
 /// # Errors
 /// [`ReportError::Write`].
-///
-/// # Panics
-/// Never: a profile holds only values that JSON has.
 pub fn write(profile: &Profile, folder: &Path) -> Result<PathBuf, ReportError> {
     let page = folder.join(format!("{}.html", profile.user));
     let numbers = folder.join(format!("{}.json", profile.user));
