@@ -84,10 +84,11 @@ pub struct Candidate {
 }
 
 /// The strength of the pull on each part of a model, relative to the variance of its inputs: at
-/// 0.1 a gain that the data call 2 becomes 1.91, at 1 it becomes 1.5. None: the part is not there.
+/// 0.1 a gain that the data put 1 above the usual one is put 0.91 above it, at 1 0.5. None: the
+/// part is not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ridge {
-    /// On gains, towards 1.
+    /// On gains, towards the usual ones.
     pub gain: Option<f32>,
     /// On the head's part, towards 0.
     pub head: Option<f32>,
@@ -150,10 +151,11 @@ impl std::fmt::Display for ChoiceReason {
 /// Fits a person's model.
 ///
 /// Samples may come in any order of targets; the same place (within 1 mm) is one target, and each
-/// target weighs the same. Gains are pulled towards 1 and curvature towards 0, as strongly as
-/// leave-one-target-out likes best; the kind is chosen by leave-one-target-out too, the simplest
-/// winning ties. Samples whose eye was elsewhere are rejected within their target (median absolute
-/// deviation), what is left is weighted by Huber's rule. With one target the model is an offset.
+/// target weighs the same. Gains are pulled towards the usual ones and curvature towards 0, as
+/// strongly as leave-one-target-out likes best; the kind is chosen by leave-one-target-out too, the
+/// simplest winning ties. Samples whose eye was elsewhere are rejected within their target (median
+/// absolute deviation), what is left is weighted by Huber's rule. With one target the model is an
+/// offset.
 ///
 /// # Errors
 /// [`CalibrationError`]: no samples, none with gaze, a number that is not finite, a tie tolerance
