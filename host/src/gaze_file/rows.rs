@@ -174,9 +174,12 @@ impl Rows {
         };
         let mut gaze_deg = None;
         if is_valid {
-            let number = |column, field| {
-                let number: Result<f64, _> = text(field).parse();
-                number.map_err(|_| wrong(column, field, "a number of degrees"))
+            let number = |column, field| match text(field) {
+                // How many programs write a missing number.
+                "" => Ok(f64::NAN),
+                number => number
+                    .parse::<f64>()
+                    .map_err(|_| wrong(column, field, "a number of degrees")),
             };
             let gaze = [number("x_deg", x_deg)?, number("y_deg", y_deg)?];
             gaze_deg = Some(gaze).filter(|gaze| gaze.iter().all(|deg| deg.abs() <= FURTHEST_DEG));

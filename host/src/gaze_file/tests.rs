@@ -99,11 +99,11 @@ fn a_label_is_what_was_known_at_its_delay() {
 #[test]
 fn rows_without_gaze_may_hold_anything_and_are_labelled_b() {
     let text = format!(
-        "{HEADER}a,0,,junk,0\na,4000,NaN,1,1\na,8000,inf,-inf,1\na,8000,1,1,1\na,9e9,1,1,1\n"
+        "{HEADER}a,0,,junk,0\na,4000,NaN,1,1\na,8000,inf,-inf,1\na,8000,,1,1\na,8000,1,1,1\na,9e9,1,1,1\n"
     );
     let error = run(&text, FileDetector::Network).unwrap_err().to_string();
     assert!(
-        error.contains("line 6") && error.contains("t_us"),
+        error.contains("line 7") && error.contains("t_us"),
         "{error}"
     );
     let text = text.replace("a,9e9,1,1,1\n", "");
@@ -113,8 +113,8 @@ fn rows_without_gaze_may_hold_anything_and_are_labelled_b() {
         .skip(1)
         .map(|line| line.rsplit(',').next().unwrap())
         .collect();
-    assert_eq!(letters[..3], ["B", "B", "B"]);
-    assert_eq!(letters.len(), 4);
+    assert_eq!(letters[..4], ["B"; 4]);
+    assert_eq!(letters.len(), 5);
 }
 
 #[test]
