@@ -1,14 +1,18 @@
 """A gazed of our own on the synthetic observer, and its native stream to compare clients with."""
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
 
-PATIENCE_S = 60
+# Enough for a slow machine that builds something at the same time.
+PATIENCE_S = 180
 
 
 class Gazed:
@@ -83,6 +87,7 @@ class Native:
                 self.is_resting = False
             elif record["type"] == "sample":
                 usable = record["validity"] in ("valid", "uncalibrated", "stale_calibration")
+                record["is_usable"] = usable and bool(record["por"])
                 record["is_resting"] = self.is_resting and usable
                 self.samples[record["mono_us"]] = record
 
@@ -99,3 +104,14 @@ def until(condition, what):
             return found
         time.sleep(0.01)
     raise AssertionError(f"{what} did not come within {PATIENCE_S} s")
+
+
+def run(*checks):
+    """Runs them against the program that the command line names; the first that fails ends it all."""
+    try:
+        for check in checks:
+            check(sys.argv[1])
+    except BaseException:
+        traceback.print_exc()
+        # Not an ordinary end: threads of some clients would be waited for, for ever.
+        os._exit(1)

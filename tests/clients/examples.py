@@ -5,24 +5,24 @@ import shutil
 import subprocess
 import sys
 
-from daemon import Gazed
+from daemon import Gazed, run
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "host/examples/clients"
 
 
 def check(program):
-    runs = [[sys.executable, EXAMPLES / "fixations.py"]]
+    commands = [[sys.executable, EXAMPLES / "fixations.py"]]
     if shutil.which("node"):
-        runs.append(["node", EXAMPLES / "fixations.mjs"])
+        commands.append(["node", EXAMPLES / "fixations.mjs"])
     with Gazed(program) as gazed:
-        for run in runs:
-            example = subprocess.Popen([*run, gazed.socket_path], stdout=subprocess.PIPE, text=True)
+        for command in commands:
+            example = subprocess.Popen([*command, gazed.socket_path], stdout=subprocess.PIPE, text=True)
             line = example.stdout.readline()
             example.kill()
             example.wait()
             assert line.rstrip().endswith(" ms"), line
-    print(f"examples: {', '.join(run[1].name for run in runs)}")
+    print(f"examples: {', '.join(command[1].name for command in commands)}")
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    run(check)

@@ -1,10 +1,9 @@
 """PyTribe of python-pygaze, unmodified, against the Eye Tribe's API."""
 
 import csv
-import sys
 
 from by_path import pygaze_module
-from daemon import Gazed, Native, until
+from daemon import Gazed, Native, run, until
 
 
 def check(program):
@@ -20,11 +19,14 @@ def check(program):
         tracker.stop_recording()
         assert None not in tracker.sample()
         tracker.close()
-        by_ms = {mono_us // 1000: sample for mono_us, sample in native.samples.items()}
+        by_ms = {mono_us // 1000: sample for mono_us, sample in list(native.samples.items())}
         compared = 0
         for row in csv.DictReader(open(log + ".tsv"), delimiter="\t"):
             sample = row["timestamp"] != "MSG" and by_ms.get(int(row["time"]))
-            if not sample or not sample["por"]:
+            if not sample:
+                continue
+            assert (int(row["state"]) & 1 == 1) == sample["is_usable"], (row, sample)
+            if not sample["is_usable"]:
                 continue
             compared += 1
             for axis, pixels in (("x", 1920), ("y", 1080)):
@@ -35,4 +37,4 @@ def check(program):
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    run(check)

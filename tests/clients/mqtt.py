@@ -4,9 +4,8 @@ import json
 import shutil
 import socket
 import subprocess
-import sys
 
-from daemon import Gazed, until
+from daemon import PATIENCE_S, Gazed, run, until
 
 
 def free_port():
@@ -31,7 +30,7 @@ def check(program):
 
         def listen(topic, count):
             listener = subprocess.Popen(
-                ["mosquitto_sub", "-V", "mqttv5", "-p", str(port), "-q", "1", "-W", "60", "-C", str(count),
+                ["mosquitto_sub", "-V", "mqttv5", "-p", str(port), "-q", "1", "-W", str(PATIENCE_S), "-C", str(count),
                  "-F", "%r %t %p", "-t", topic],
                 stdout=subprocess.PIPE, text=True,
             )
@@ -63,4 +62,4 @@ def check(program):
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    run(check)

@@ -1,12 +1,11 @@
 """pyzmq and msgpack as the pupil-helpers scripts use them, against Pupil's network API."""
 
 import statistics
-import sys
 import time
 
 import msgpack
 import zmq
-from daemon import PATIENCE_S, Gazed, Native, until
+from daemon import PATIENCE_S, Gazed, Native, run, until
 
 
 def subscriber(context, port, *topics):
@@ -108,4 +107,4 @@ def check(program):
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    run(check)

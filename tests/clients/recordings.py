@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pandas
+from daemon import run
 
 
 def check(program):
@@ -41,4 +42,4 @@ def check(program):
 
 
 if __name__ == "__main__":
-    check(sys.argv[1])
+    run(check)
