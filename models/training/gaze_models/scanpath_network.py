@@ -33,6 +33,15 @@ DWELL_CENTRE, DWELL_SCALE = 5.6, 0.7
 """ln ms; the network's dwells are relative to these."""
 KEY_WIDTH = 8
 """Width of a decoder head's keys."""
+CATCHMENT = 4
+"""Numbers of `catchment`."""
+REACH = 0.0375
+"""How far beside its box a look counts as on an object where no other box is nearer, screen diagonals."""
+LANDING = (0.05, 0.12, 0.25)
+"""Spreads, screen diagonals, of where the next look may land around the gaze."""
+CATCHES = len(LANDING)
+PROBES = 5
+"""Points in a row, of a square over each box, that `catchment` looks at."""
 NOWHERE = -1e4
 """Logit of what cannot be chosen."""
 
@@ -42,6 +51,8 @@ class Size:
     """Hyper-parameters that change the files."""
 
     width: int = 64
+    catchment: bool = False
+    """Whether the codes' last `CATCHMENT` numbers say which looks count as on an object, see `catchment`."""
     heads: int = 4
     layers: int = 2
     step_layers: int = 1
@@ -93,6 +104,33 @@ def pair_features(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     )
 
 
+def catchment(box: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Return (S, N, `CATCHMENT`) of where looks count as on an object: centre (2), spread, ln of the area + 4.
+
+    A look counts as on the smallest box that it is in, else on the nearest within `REACH`; so where boxes are many
+    what an object catches is another place than its box.
+    """
+    s, n = box.shape[:2]
+    place = (torch.arange(PROBES) + 0.5) / PROBES - 0.5
+    grid = torch.stack([place.repeat_interleave(PROBES), place.repeat(PROBES)], -1)
+    wide = box[..., 2:] + 2 * REACH
+    offset = grid * wide.unsqueeze(2)
+    point = (box[..., None, :2] + offset).reshape(s, n * PROBES**2, 1, 2)
+    beside = torch.relu((point - box[:, None, :, :2]).abs() - 0.5 * box[:, None, :, 2:])
+    square = (beside * beside).sum(-1)
+    outside = 100.0
+    rank = torch.where(square > 0, square + outside, (box[..., 2] * box[..., 3]).unsqueeze(1))
+    rank = (rank + (1 - there.transpose(1, 2)) * 10 * outside).reshape(s, n, PROBES**2, n)
+    own = (rank * torch.eye(n).reshape(1, n, 1, n)).sum(-1)
+    gets = ((own <= rank.amin(-1)) & (own < outside + REACH**2)).float().unsqueeze(-1)
+    # One look at its centre stands for what is too narrow for the points.
+    count = gets.sum(2) + 0.2
+    centre = (gets * offset).sum(2) / count
+    spread = torch.sqrt((gets * (offset - centre.unsqueeze(2)) ** 2).sum((2, 3)).unsqueeze(-1) / count + 1e-6)
+    area = count / PROBES**2 * wide[..., :1] * wide[..., 1:]
+    return torch.cat([box[..., :2] + centre, spread, torch.log(area + 1e-4) + 4], -1) * there
+
+
 SHARED_OF_A, SHARED_OF_B = 13, 14
 """Places in `pair_features`: the overlap as share of the first box and of the second."""
 DIRECTION = slice(6, 8)
@@ -130,7 +168,7 @@ class Scanpath(nn.Module):
         self.classes = nn.Embedding(CLASSES, size.class_width)
         self.look = nn.Linear(size.appearance, size.appearance_width)
         geometry = 14
-        own = geometry + 2 * size.class_width + 2 + size.appearance_width
+        own = geometry + 2 * size.class_width + 2 + size.appearance_width + CATCHMENT * size.catchment
         self.own = nn.Sequential(nn.Linear(own, width), nn.SiLU(), nn.Linear(width, width))
         self.pair_bias = nn.Sequential(nn.Linear(PAIRS + 2, 16), nn.ReLU(), nn.Linear(16, heads * size.layers))
         self.blocks = nn.ModuleList(Block(width, heads, size.dropout) for _ in range(size.layers))
@@ -144,7 +182,8 @@ class Scanpath(nn.Module):
         self.state = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
         # The candidates of a step.
         self.from_object, self.from_state = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.from_pair = nn.Linear(2 * PAIRS + 2 + 3 + 2 * TRACES, width, bias=False)
+        pair = 2 * PAIRS + 2 + 3 + 2 * TRACES + (CATCHES + 2) * size.catchment
+        self.from_pair = nn.Linear(pair, width, bias=False)
         self.candidate = nn.Linear(width, width)
         self.step_blocks = nn.ModuleList(Block(width, heads, size.dropout) for _ in range(size.step_layers))
         self.step_norm = nn.LayerNorm(width)
@@ -152,6 +191,20 @@ class Scanpath(nn.Module):
         self.dwell = nn.Sequential(nn.Linear(width, width // 2), nn.SiLU(), nn.Linear(width // 2, 3 * MIXTURE))
         self.end = nn.Sequential(nn.Linear(2 * width, width // 2), nn.SiLU(), nn.Linear(width // 2, 1))
         self.dropout = nn.Dropout(size.dropout)
+
+    @staticmethod
+    def landing(codes: torch.Tensor, gaze: torch.Tensor, is_known: torch.Tensor) -> torch.Tensor:
+        """Return (S, P, N, `CATCHES` + 2): ln of the share of looks around the gaze that each object catches.
+
+        The last two are of looks around the screen's centre, and ln of the area alone.
+        """
+        centre, spread, area = codes[:, None, :, -4:-2], codes[:, None, :, -2:-1], codes[:, None, :, -1:]
+        square = ((centre - gaze.unsqueeze(-2)) ** 2).sum(-1, keepdim=True)
+        wide = torch.tensor(LANDING) ** 2 + spread * spread
+        around = torch.clamp(area - square / (2 * wide) - torch.log(wide / LANDING[1] ** 2), min=-8)
+        middle = torch.clamp(area - (centre * centre).sum(-1, keepdim=True) / 0.045, min=-8)
+        every = torch.ones_like(square)
+        return torch.cat([around * is_known.unsqueeze(-2), middle * every, area * every], -1)
 
     # --- once per scene ---
 
@@ -173,6 +226,7 @@ class Scanpath(nn.Module):
         every = torch.ones_like(there)
         pairs = pair_features(box.unsqueeze(2), box.unsqueeze(1))
         other = ((place.unsqueeze(2) - place.unsqueeze(1)).abs() > 0.5).float() * there.unsqueeze(1)
+        catches = [catchment(box, there)] if self.size.catchment else []
         crowd = (pairs[..., SHARED_OF_A : SHARED_OF_B + 1] * other).amax(2)
         x = self.own(
             torch.cat(
@@ -192,6 +246,7 @@ class Scanpath(nn.Module):
                     of_target * every,
                     crowd,
                     self.look(appearance) * has_picture,
+                    *catches,
                 ],
                 -1,
             )
@@ -203,7 +258,8 @@ class Scanpath(nn.Module):
         bias = bias + ((there.transpose(1, 2) - 1) * -NOWHERE).unsqueeze(1)
         for block, own_bias in zip(self.blocks, bias.split(self.size.heads, 1), strict=True):
             x = block(x, own_bias)
-        return self.encoded(x) * there
+        x = self.encoded(x) * there
+        return torch.cat([x[..., :-CATCHMENT], *catches], -1) if catches else x
 
     # --- once per dwell; the leading dimensions are scenes and paths ---
 
@@ -324,6 +380,7 @@ class Scanpath(nn.Module):
                 same * objects[:, None, :, 5:6],
                 traces,
                 torch.log(traces + 1),
+                *([self.landing(codes, gaze, context[..., 1:2])] if self.size.catchment else []),
             ],
             -1,
         )

@@ -1,6 +1,7 @@
 //! Numbers for the README: each measured against something else in the same run.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ const N_STARTS: usize = 11;
 
 /// How long the daemon runs before its memory is read.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// Dwells after which the prediction is timed.
+const N_DWELLS: usize = 50;
 
 /// Half an hour of frames at 30/s, and a minute.
 const LONG_RUN_FRAMES: u64 = 54_000;
@@ -59,6 +63,8 @@ pub fn scanpath(python: Option<&Path>) -> Result<()> {
         "--release",
         "-p",
         "gaze-host",
+        "--bin",
+        "gazed",
         "--example",
         "scanpath_time",
     ]))?;
@@ -80,6 +86,12 @@ pub fn scanpath(python: Option<&Path>) -> Result<()> {
         ours["prepare_ms"]
     );
     println!("| both files | {} bytes |", ours["bytes"]);
+    let delays = next_objects(&target().join("release"))?;
+    println!(
+        "| end of a dwell to `next_objects` in another program, median and greatest of {N_DWELLS} | {:.2} and {:.2} ms |",
+        delays[N_DWELLS / 2],
+        delays[N_DWELLS - 1]
+    );
     let Some(python) = python else {
         println!("| conditional logit, OAT | not timed: give --python |");
         return Ok(());
@@ -100,6 +112,51 @@ pub fn scanpath(python: Option<&Path>) -> Result<()> {
         theirs["oat_parameters"], theirs["oat_ms"]
     );
     Ok(())
+}
+
+/// From `object_leave` to `next_objects` as a subscriber gets them, ms, in order of size. A scene of
+/// 32 objects, two of them so large that the synthetic gaze goes from one to the other.
+fn next_objects(release: &Path) -> Result<Vec<f64>> {
+    let mut objects = vec![
+        r#"{"id":"left","box":[-200,-200,250,500]}"#.to_owned(),
+        r#"{"id":"right","box":[50,-200,250,500]}"#.to_owned(),
+    ];
+    objects.extend((0..30).map(|k| format!(r#"{{"id":{k},"box":[{},900,9,9]}}"#, 900 + 20 * k)));
+    let daemon = Running::start(release)?;
+    let mut watch = daemon.first_sample(release)?;
+    watch.kill()?;
+    watch.wait()?;
+    let mut connection = UnixStream::connect(daemon.folder.join("gazed.sock"))?;
+    connection.set_read_timeout(Some(SETTLE))?;
+    writeln!(
+        connection,
+        r#"{{"type":"subscribe","types":["object_leave","next_objects"]}}"#
+    )?;
+    writeln!(
+        connection,
+        r#"{{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{}]}}"#,
+        objects.join(",")
+    )?;
+    let (mut delays, mut left, mut is_first) = (Vec::new(), None, true);
+    for line in BufReader::new(connection).lines() {
+        let line = line.context("the daemon sent no next_objects")?;
+        if line.contains(r#""type":"object_leave""#) {
+            left = Some(Instant::now());
+        } else if line.contains(r#""type":"next_objects""#)
+            && let Some(left) = left.take()
+        {
+            // The first may have waited for the networks to be prepared for the scene's size.
+            if !std::mem::take(&mut is_first) {
+                delays.push(left.elapsed().as_secs_f64() * 1e3);
+            }
+            if delays.len() == N_DWELLS {
+                break;
+            }
+        }
+    }
+    ensure!(delays.len() == N_DWELLS, "the daemon ended early");
+    delays.sort_by(f64::total_cmp);
+    Ok(delays)
 }
 
 type Row = (String, String);
