@@ -9,7 +9,8 @@
 //! Replays searches: the target is what the person wants to select, so that a selection of another
 //! object is a false one, and a selection ends the search. Prints, beside fixed dwells, how long it
 //! took and how many selections were false. `--hide-target` does not tell the model what is looked
-//! for. A real application subscribes to `object_enter`, `object_leave` and `next_objects` instead
+//! for; `--models DIR` takes other networks than the shipped ones, such as some that have not seen
+//! the scenes. A real application subscribes to `object_enter`, `object_leave` and `next_objects` instead
 //! and calls [`DwellSelect::needed_ms`] in the same way.
 
 use std::path::Path;
@@ -22,26 +23,36 @@ use gaze_host::scanpath::{Networks, sample};
 use gaze_models::ScanpathModels;
 
 /// Dwells that are compared, ms.
-const FIXED_MS: [f32; 3] = [300.0, 450.0, 600.0];
+const FIXED_MS: [f32; 5] = [300.0, 375.0, 450.0, 525.0, 600.0];
 
 /// Sampled paths per scene.
 const N_SYNTHETIC: usize = 10;
 
 /// How much dwell an object needs.
 struct DwellSelect {
-    /// For an object as probable as the others.
+    /// For an object as probable as one that comes next usually is.
     dwell_ms: f32,
-    /// 0: always the same. 1: as many times longer as the object is less probable than the others.
+    /// 0: always the same. 1: as many times longer as the object is less probable than that.
     gain: f32,
 }
 
 impl DwellSelect {
-    /// `probability` that this object comes next, of `n_candidates`. Never less than half the
-    /// usual dwell nor more than twice.
-    fn needed_ms(&self, probability: f32, n_candidates: usize) -> f32 {
-        let surprise = -(probability * n_candidates as f32).ln();
-        self.dwell_ms * (self.gain * surprise).exp().clamp(0.5, 2.0)
+    /// `excess`: see [`excess_surprise`]. Never less than half the usual dwell nor more than twice.
+    fn needed_ms(&self, excess: f32) -> f32 {
+        self.dwell_ms * (self.gain * excess).exp().clamp(0.5, 2.0)
     }
+}
+
+/// How much more surprising it is that the object at `place` comes next than the model expects the
+/// next one to be on average, nats: its surprise less the prediction's entropy. So the average
+/// dwell stays what it was.
+fn excess_surprise(log_probabilities: &[(usize, f32)], place: usize) -> f32 {
+    let entropy: f32 = log_probabilities
+        .iter()
+        .map(|(_, log)| -log.exp() * log)
+        .sum();
+    let found = log_probabilities.iter().find(|(other, _)| *other == place);
+    found.map_or(f32::MAX, |(_, log)| -log - entropy)
 }
 
 /// What happened in some searches.
@@ -70,13 +81,12 @@ impl Outcome {
     }
 }
 
-/// One dwell of a search: is it on the target, how long, how probable was it, among how many.
+/// One dwell of a search: is it on the target, how long, how surprising was it.
 struct Replayed {
     is_target: bool,
     onset_ms: f32,
     duration_ms: f32,
-    probability: f32,
-    n_candidates: usize,
+    excess: f32,
 }
 
 fn replay(
@@ -94,17 +104,11 @@ fn replay(
         let (Some(expected), Some(duration_ms)) = (&prediction, dwell.duration_ms) else {
             break;
         };
-        let candidates = expected.log_probabilities(1.0);
-        let probability = candidates
-            .iter()
-            .find(|(place, _)| *place == dwell.object)
-            .map_or(0.0, |(_, log_probability)| log_probability.exp());
         found.push(Replayed {
             is_target: scene.table.ids()[dwell.object] == target,
             onset_ms,
             duration_ms,
-            probability,
-            n_candidates: candidates.len(),
+            excess: excess_surprise(&expected.log_probabilities(1.0), dwell.object),
         });
         onset_ms += duration_ms;
         let (next, following) = networks.advance(&encoded, &memory, dwell)?;
@@ -117,7 +121,7 @@ fn replay(
 fn select(select: &DwellSelect, search: &[Replayed], outcome: &mut Outcome) {
     outcome.searches += 1;
     for dwell in search {
-        let needed_ms = select.needed_ms(dwell.probability, dwell.n_candidates);
+        let needed_ms = select.needed_ms(dwell.excess);
         if dwell.duration_ms < needed_ms {
             continue;
         }
@@ -133,11 +137,20 @@ fn main() -> Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let hides_target = arguments.iter().any(|argument| argument == "--hide-target");
     arguments.retain(|argument| argument != "--hide-target");
+    let models = match arguments.iter().position(|argument| argument == "--models") {
+        Some(place) if place + 1 < arguments.len() => {
+            let folder = arguments.drain(place..place + 2).nth(1);
+            ScanpathModels::load_dir(Path::new(&folder.unwrap_or_default()))?
+        }
+        _ => ScanpathModels::embedded()?,
+    };
     let [scenes, of_people] = &arguments[..] else {
-        bail!("usage: dwell_select SCENES.jsonl (PATHS.jsonl.gz | synthetic) [--hide-target]");
+        bail!(
+            "usage: dwell_select SCENES.jsonl (PATHS.jsonl.gz | synthetic) [--hide-target] [--models DIR]"
+        );
     };
     let scenes = Scenes::read(Path::new(scenes))?;
-    let mut networks = Networks::new(ScanpathModels::embedded()?, Engine::Tract);
+    let mut networks = Networks::new(models, Engine::Tract);
     let mut walked = Vec::new();
     if of_people == "synthetic" {
         for (place, scene) in scenes.scenes.iter().enumerate() {
