@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from gaze_models.common import MODELS
@@ -18,6 +19,7 @@ from gaze_models.scanpath_network import (
     TRACES,
     Scanpath,
     Size,
+    catchment,
     dwell_log_density,
     unroll,
 )
@@ -153,3 +155,15 @@ def test_a_bright_square_stands_out() -> None:
     found = appearance(reduce(picture), np.array([[0.25, 0.25, 0.25, 0.25], [0.7, 0.7, 0.2, 0.2]]))
     assert found[0, 0] == 1 and found[0, 3] == 4
     assert found[1, 0] == 0 and found[0, 12] > found[1, 12]
+
+
+def test_a_box_catches_less_where_a_smaller_one_lies_on_it() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.17, 0.0, 0.2, 0.1], [9.0, 9.0, 0.1, 0.1]]])
+    there = torch.tensor([[[1.0], [1.0], [1.0]]])
+    large, _, alone = catchment(boxes, there)[0]
+    # 25 points .115 apart; the small box has those at (.115, 0) and (.23, 0).
+    assert large[0].item() == pytest.approx(-(0.115 + 0.23) / 23.2, abs=1e-5)
+    assert large[1].item() == pytest.approx(0, abs=1e-6)
+    # All 25 points count, those beside the box too, since they are less than `REACH` away.
+    assert alone[:2].tolist() == pytest.approx([9, 9], abs=1e-5)
+    assert alone[3].item() == pytest.approx(math.log(25.2 / 25 * 0.175**2 + 1e-4) + 4, abs=1e-5)
