@@ -630,7 +630,7 @@ async fn serve_output(
         async move {
             match protocol {
                 Protocol::OpenGaze => {
-                    let dialect = OpenGaze::new(shared.open_gaze, &hub);
+                    let dialect = OpenGaze::new(shared.open_gaze, Arc::clone(&hub));
                     output::converse(stream, hub, name, dialect).await;
                 }
                 Protocol::PupilRemote => {

@@ -3,7 +3,7 @@
 import csv
 
 from by_path import pygaze_module
-from daemon import Gazed, Native, run, until
+from daemon import PATIENCE_S, Gazed, Native, run, until
 
 
 def answer(ask):
@@ -37,6 +37,21 @@ def check(program):
         assert tracker.calibrate_reset()
         until(lambda: len(answer(tracker.get_calibration_points) or ()) == 5, "the usual points")
         assert tracker.calibrate_timeout(1.5) and tracker.calibrate_delay(0.75)
+        # Five points of its own, two seconds each; the synthetic observer looks at what is shown.
+        assert tracker.calibrate_timeout(2.0) and tracker.calibrate_delay(0.5) and tracker.calibrate_clear()
+        points = [(0.5, 0.5), (0.15, 0.15), (0.85, 0.15), (0.15, 0.85), (0.85, 0.85)]
+        assert all(tracker.calibrate_addpoint(x, y) for x, y in points)
+        assert tracker.calibrate_show(False)
+        tracker.clear_calibration_result()
+        assert tracker.calibrate_start(True)
+        number, position = tracker.wait_for_calibration_point_start(timeout=PATIENCE_S)
+        assert position == points[number - 1], (number, position)
+        result = until(tracker.get_calibration_result, "the result of the calibration")
+        assert [(point["CALX"], point["CALY"]) for point in result] == points, result
+        assert all(point["LV"] for point in result), result
+        assert tracker.calibrate_start(False)
+        error_px, valid = until(lambda: answer(tracker.calibrate_result_summary), "the summary")
+        assert int(valid) == 5 and 0 < float(error_px) < 400, (error_px, valid)
         tracker.start_recording()
         tracker.user_data("trial 1")
         start = len(native.samples)

@@ -23,22 +23,35 @@
 //!   clock (`TIME_TICK_FREQUENCY` is 1,000,000).
 //! - `SCREEN_SIZE` is what `[screen]` says, else 1920 x 1080 px, until a client sets it.
 //!
+//! A calibration has the client's points and timing, and is the session that the page runs too: a point is on for
+//! CALIBRATE_DELAY, then its samples count for CALIBRATE_TIMEOUT. A result that is good enough is kept and put in
+//! force. The client shows the points: CALIBRATE_SHOW shows nothing here.
+//!
 //! PsychoPy on the same machine: name the tracker `127.0.0.2` and not `127.0.0.1`, or it takes our
 //! clock for its own and shifts event times.
 
+mod calibration;
 mod message;
 mod rec;
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gaze_calibration::UserName;
+use tokio::sync::oneshot;
+
+use calibration::{Plan, Telling};
 use message::{Command, Element, Parser, Verb};
 use rec::{GROUPS, Past, UserData};
 
 use super::fan_out::Hub;
 use super::output::Dialect;
-use crate::metrics::{Counter, Metrics};
-use crate::record::{Header, Record, TimedRecord};
+use super::{Control, ControlRequest};
+use crate::metrics::Counter;
+use crate::personal::PersonalMessage;
+use crate::record::{
+    CalibrateMessage, Calibration, Header, Purpose, Record, Stage, TargetResult, TimedRecord,
+};
 
 /// The points of a calibration when nobody says otherwise.
 const DEFAULT_POINTS: [[f64; 2]; 5] = [
@@ -48,6 +61,9 @@ const DEFAULT_POINTS: [[f64; 2]; 5] = [
     [0.15, 0.85],
     [0.15, 0.15],
 ];
+
+/// Whose calibration it is when nobody is named in the settings.
+const DEFAULT_USER: &str = "default";
 
 /// Most points of a calibration.
 const MOST_POINTS: usize = 64;
@@ -65,9 +81,13 @@ const DEFAULT_SCREEN_PX: [f64; 4] = [0.0, 0.0, 1920.0, 1080.0];
 #[derive(Debug)]
 pub(super) struct OpenGazeShared {
     screen_px: Option<[f64; 4]>,
-    points: Vec<[f64; 2]>,
-    timeout_s: f64,
-    delay_s: f64,
+    plan: Plan,
+    /// Whether a calibration that a client started goes on.
+    is_calibrating: bool,
+    /// As CALIBRATE_SHOW was set; the targets are the client's to show.
+    is_showing: bool,
+    /// What came out of the last one.
+    result: Vec<TargetResult>,
     user: UserData,
     /// Counts the values set, so that each client sends a value of one record once.
     user_change: u64,
@@ -80,9 +100,14 @@ impl Default for OpenGazeShared {
     fn default() -> Self {
         OpenGazeShared {
             screen_px: None,
-            points: DEFAULT_POINTS.to_vec(),
-            timeout_s: 1.25,
-            delay_s: 0.5,
+            plan: Plan {
+                points: DEFAULT_POINTS.to_vec(),
+                timeout_s: 1.25,
+                delay_s: 0.5,
+            },
+            is_calibrating: false,
+            is_showing: false,
+            result: Vec::new(),
             user: UserData::default(),
             user_change: 0,
             user_is_for_one: false,
@@ -95,7 +120,7 @@ impl Default for OpenGazeShared {
 #[derive(Debug)]
 pub(super) struct OpenGaze {
     shared: Arc<Mutex<OpenGazeShared>>,
-    metrics: Arc<Metrics>,
+    hub: Arc<Hub>,
     parser: Parser,
     is_sending: bool,
     /// Bits in the order of [`GROUPS`].
@@ -106,13 +131,16 @@ pub(super) struct OpenGaze {
     frame_rate_hz: f64,
     last_t_us: Option<u64>,
     user_sent: u64,
+    telling: Telling,
+    /// The answer to a start that is not there yet.
+    starting: Option<oneshot::Receiver<Result<(), String>>>,
 }
 
 impl OpenGaze {
-    pub(super) fn new(shared: Arc<Mutex<OpenGazeShared>>, hub: &Hub) -> Self {
+    pub(super) fn new(shared: Arc<Mutex<OpenGazeShared>>, hub: Arc<Hub>) -> Self {
         OpenGaze {
             shared,
-            metrics: Arc::clone(&hub.metrics),
+            hub,
             parser: Parser::default(),
             is_sending: false,
             groups: 0,
@@ -122,6 +150,8 @@ impl OpenGaze {
             frame_rate_hz: 0.0,
             last_t_us: None,
             user_sent: 0,
+            telling: Telling::default(),
+            starting: None,
         }
     }
 }
@@ -132,7 +162,7 @@ impl Dialect for OpenGaze {
         let fed = parser.feed(bytes, |command| match command {
             Some(command) => self.answer(&command, out),
             None => {
-                self.metrics.count(Counter::MessagesRefused);
+                self.hub.metrics.count(Counter::MessagesRefused);
                 Element::new(out, "NACK").end();
             }
         });
@@ -140,7 +170,7 @@ impl Dialect for OpenGaze {
         match fed {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => {
-                self.metrics.count(Counter::MessagesRefused);
+                self.hub.metrics.count(Counter::MessagesRefused);
                 ControlFlow::Break(())
             }
         }
@@ -162,12 +192,124 @@ impl Dialect for OpenGaze {
                     rec::write(record, sample, &self.past, self.groups, &user, out);
                 }
             }
+            Record::Calibration(calibration) => self.tell_calibration(calibration, out),
             _ => {}
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.starting.is_some()
+    }
+
+    fn tick(&mut self, out: &mut Vec<u8>) {
+        let Some(starting) = &mut self.starting else {
+            return;
+        };
+        match starting.try_recv() {
+            Err(oneshot::error::TryRecvError::Empty) => {}
+            Ok(Ok(())) => self.starting = None,
+            Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => {
+                // The client waits for a result: there is none.
+                self.starting = None;
+                self.shared().is_calibrating = false;
+                self.telling.refuse(out);
+            }
         }
     }
 }
 
 impl OpenGaze {
+    fn tell_calibration(&mut self, calibration: &Calibration, out: &mut Vec<u8>) {
+        if calibration.purpose != Purpose::Calibrate {
+            return;
+        }
+        // Nothing is told of one that others have started.
+        if let Some(targets) = self.telling.tell(calibration, out) {
+            let mut shared = self.shared();
+            shared.result = targets.to_vec();
+            shared.is_calibrating = false;
+            drop(shared);
+            if calibration.stage == Stage::Review {
+                // Not good enough to be kept, and nobody is there to judge.
+                self.ask(CalibrateMessage::Discard);
+            }
+        }
+    }
+
+    /// Hands a message to the session; none when it is too busy.
+    fn ask(&self, message: CalibrateMessage) -> Option<oneshot::Receiver<Result<(), String>>> {
+        let control = Control::Personal(PersonalMessage::Calibrate(message));
+        let (request, answer) = ControlRequest::new(control);
+        self.hub.controls.try_send(request).ok().map(|()| answer)
+    }
+
+    /// CALIBRATE_START and CALIBRATE_SHOW, and what came out.
+    fn answer_session(&mut self, command: &Command, is_set: bool, out: &mut Vec<u8>) -> bool {
+        match (command.id.as_str(), is_set) {
+            ("CALIBRATE_START", true) => {
+                let Some(is_on) = command.state() else {
+                    return false;
+                };
+                if is_on && !self.start() {
+                    return false;
+                }
+                if !is_on && std::mem::take(&mut self.shared().is_calibrating) {
+                    self.ask(CalibrateMessage::Discard);
+                }
+                Element::with_id(out, "ACK", &command.id)
+                    .with("STATE", u8::from(is_on))
+                    .end();
+            }
+            ("CALIBRATE_START", false) => {
+                let is_on = self.shared().is_calibrating;
+                Element::with_id(out, "ACK", &command.id)
+                    .with("STATE", u8::from(is_on))
+                    .end();
+            }
+            ("CALIBRATE_SHOW", _) => {
+                if is_set {
+                    let Some(is_on) = command.state() else {
+                        return false;
+                    };
+                    self.shared().is_showing = is_on;
+                }
+                let is_on = self.shared().is_showing;
+                Element::with_id(out, "ACK", &command.id)
+                    .with("STATE", u8::from(is_on))
+                    .end();
+            }
+            ("CALIBRATE_RESULT_SUMMARY", _) => {
+                let [_, _, width, height] = self.screen_px();
+                let (error_px, n_valid) =
+                    calibration::summary(&self.shared().result, [width, height]);
+                Element::with_id(out, "ACK", &command.id)
+                    .real("AVE_ERROR", error_px)
+                    .with("VALID_POINTS", n_valid)
+                    .end();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn start(&mut self) -> bool {
+        let user = self
+            .header
+            .as_ref()
+            .and_then(|header| header.user.as_deref());
+        let Ok(user) = UserName::new(user.unwrap_or(DEFAULT_USER)) else {
+            return false;
+        };
+        let start = self.shared().plan.start(user);
+        let Some(answer) = self.ask(CalibrateMessage::Start(start)) else {
+            return false;
+        };
+        self.starting = Some(answer);
+        self.shared().is_calibrating = true;
+        self.telling.begin();
+        true
+    }
+
     fn shared(&self) -> MutexGuard<'_, OpenGazeShared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -186,11 +328,12 @@ impl OpenGaze {
         let is_set = command.verb == Verb::Set;
         if self.answer_groups(command, is_set, out)
             || self.answer_calibration(command, is_set, out)
+            || self.answer_session(command, is_set, out)
             || self.answer_device(command, is_set, out)
         {
             return;
         }
-        self.metrics.count(Counter::MessagesRefused);
+        self.hub.metrics.count(Counter::MessagesRefused);
         Element::with_id(out, "NACK", &command.id).end();
     }
 
@@ -238,9 +381,9 @@ impl OpenGaze {
                         Some(value) if (0.0..=60.0).contains(&value) => {
                             let shared = &mut *shared;
                             let place = if is_delay {
-                                &mut shared.delay_s
+                                &mut shared.plan.delay_s
                             } else {
-                                &mut shared.timeout_s
+                                &mut shared.plan.timeout_s
                             };
                             *place = value;
                         }
@@ -248,19 +391,19 @@ impl OpenGaze {
                     }
                 }
                 let value = if is_delay {
-                    shared.delay_s
+                    shared.plan.delay_s
                 } else {
-                    shared.timeout_s
+                    shared.plan.timeout_s
                 };
                 ack(out, "ACK", &command.id).with("VALUE", value).end();
             }
             "CALIBRATE_CLEAR" | "CALIBRATE_RESET" => {
-                shared.points.clear();
+                shared.plan.points.clear();
                 if command.id == "CALIBRATE_RESET" {
-                    shared.points.extend(DEFAULT_POINTS);
+                    shared.plan.points.extend(DEFAULT_POINTS);
                 }
                 ack(out, "ACK", &command.id)
-                    .with("PTS", shared.points.len())
+                    .with("PTS", shared.plan.points.len())
                     .end();
             }
             "CALIBRATE_ADDPOINT" => {
@@ -269,13 +412,14 @@ impl OpenGaze {
                         return false;
                     };
                     let is_on_screen = [x, y].iter().all(|share| (0.0..=1.0).contains(share));
-                    if !is_on_screen || shared.points.len() == MOST_POINTS {
+                    if !is_on_screen || shared.plan.points.len() == MOST_POINTS {
                         return false;
                     }
-                    shared.points.push([x, y]);
+                    shared.plan.points.push([x, y]);
                 }
-                let mut element = ack(out, "ACK", &command.id).with("PTS", shared.points.len());
-                for (index, [x, y]) in shared.points.iter().enumerate() {
+                let mut element =
+                    ack(out, "ACK", &command.id).with("PTS", shared.plan.points.len());
+                for (index, [x, y]) in shared.plan.points.iter().enumerate() {
                     let n = index + 1;
                     element = element
                         .real(format_args!("X{n}"), *x)

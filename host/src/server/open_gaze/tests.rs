@@ -4,22 +4,30 @@ use gaze_protocol::{EventKind, Validity};
 
 use super::*;
 use crate::clock::CaptureTime;
-use crate::record::{Fixation, FrameRecord, OpenEvent, Por, Sample};
+use crate::record::{
+    CalibrationResult, Fixation, FrameRecord, OpenEvent, Por, Sample, Target, Timing,
+};
+use crate::server::ServerSettings;
 
 fn client(shared: &Arc<Mutex<OpenGazeShared>>) -> OpenGaze {
-    OpenGaze {
-        shared: Arc::clone(shared),
-        metrics: Arc::new(Metrics::new()),
-        parser: Parser::default(),
-        is_sending: false,
-        groups: 0,
-        past: Past::default(),
-        header: None,
-        frame_size_px: [0; 2],
-        frame_rate_hz: 0.0,
-        last_t_us: None,
-        user_sent: 0,
-    }
+    client_of(shared).0
+}
+
+fn client_of(
+    shared: &Arc<Mutex<OpenGazeShared>>,
+) -> (OpenGaze, crossbeam_channel::Receiver<ControlRequest>) {
+    let (controls, asked) = crossbeam_channel::bounded(4);
+    let (_, stopping) = tokio::sync::watch::channel(false);
+    let metrics = Arc::new(crate::metrics::Metrics::new());
+    let (paths, _) = crossbeam_channel::bounded(1);
+    let hub = Hub::new(
+        ServerSettings::default(),
+        metrics,
+        controls,
+        paths,
+        stopping,
+    );
+    (OpenGaze::new(Arc::clone(shared), Arc::new(hub)), asked)
 }
 
 fn say(client: &mut OpenGaze, text: &str) -> String {
@@ -153,6 +161,9 @@ fn every_setting_of_the_specification_is_answered() {
         "SCREEN_SIZE",
         "CAMERA_SIZE",
         "PRODUCT_ID",
+        "CALIBRATE_START",
+        "CALIBRATE_SHOW",
+        "CALIBRATE_RESULT_SUMMARY",
         "SERIAL_ID",
         "COMPANY_ID",
         "API_ID",
@@ -232,4 +243,131 @@ fn user_data_for_one_record_reaches_every_client_once() {
     for t_us in [3, 4] {
         assert_eq!(told(&mut one, &sample(t_us)), "<REC USER=\"stays\" />\r\n");
     }
+}
+
+fn stage(
+    stage: Stage,
+    target: Option<(usize, u32)>,
+    result: Option<CalibrationResult>,
+) -> TimedRecord {
+    let target = target.map(|(index, attempt)| Target {
+        index,
+        of: 2,
+        is_validation: false,
+        is_moving: false,
+        x: 0.25,
+        y: 0.75,
+        x_mm: 125.0,
+        y_mm: 225.0,
+        attempt,
+        progress: 0.0,
+    });
+    timed(Record::Calibration(Calibration {
+        t_us: Some(1),
+        purpose: Purpose::Calibrate,
+        user: "default".to_owned(),
+        stage,
+        message: None,
+        placement: None,
+        target,
+        result,
+    }))
+}
+
+fn came_out(gaze: Option<[f32; 2]>) -> CalibrationResult {
+    CalibrationResult {
+        can_accept: gaze.is_some(),
+        verdict: String::new(),
+        model: None,
+        reason: None,
+        uncalibrated_deg: None,
+        accuracy_deg: None,
+        error_cm: None,
+        error_px: None,
+        precision_sd_deg: None,
+        precision_rms_s2s_deg: None,
+        data_loss: 0.0,
+        targets: vec![TargetResult {
+            index: 0,
+            is_validation: false,
+            target: [0.25, 0.75],
+            gaze,
+            accuracy_deg: None,
+            error_cm: None,
+            error_px: None,
+            precision_sd_deg: None,
+            precision_rms_s2s_deg: None,
+            data_loss: 0.0,
+        }],
+    }
+}
+
+#[test]
+fn a_client_drives_a_calibration_with_its_own_points_and_timing() {
+    let (mut client, asked) = client_of(&Arc::default());
+    say(
+        &mut client,
+        "<SET ID=\"CALIBRATE_CLEAR\" /><SET ID=\"CALIBRATE_ADDPOINT\" X=\"0.25\" Y=\"0.75\" />         <SET ID=\"CALIBRATE_TIMEOUT\" VALUE=\"1.5\" /><SET ID=\"CALIBRATE_DELAY\" VALUE=\"0.75\" />",
+    );
+    let answer = say(&mut client, "<SET ID=\"CALIBRATE_START\" STATE=\"1\" />");
+    assert_eq!(answer, "<ACK ID=\"CALIBRATE_START\" STATE=\"1\" />\r\n");
+    let Control::Personal(PersonalMessage::Calibrate(CalibrateMessage::Start(start))) =
+        &asked.try_recv().unwrap().control
+    else {
+        panic!("not a start")
+    };
+    assert_eq!(start.points, [[0.25, 0.75]]);
+    let timing = Timing::Fixed {
+        delay_ms: 750,
+        duration_ms: 1500,
+    };
+    assert_eq!(
+        (start.timing, start.validation, start.accept),
+        (timing, 0, true)
+    );
+    // The session that this one replaced.
+    assert_eq!(told(&mut client, &stage(Stage::Discarded, None, None)), "");
+    let point =
+        |id: &str| format!("<CAL ID=\"{id}\" PT=\"1\" CALX=\"0.25000\" CALY=\"0.75000\" />\r\n");
+    let first = stage(Stage::Target, Some((0, 1)), None);
+    assert_eq!(told(&mut client, &first), point("CALIB_START_PT"));
+    assert_eq!(told(&mut client, &first), "");
+    let again = stage(Stage::Target, Some((0, 2)), None);
+    let both = point("CALIB_RESULT_PT") + &point("CALIB_START_PT");
+    assert_eq!(told(&mut client, &again), both);
+    let accepted = stage(Stage::Accepted, None, Some(came_out(Some([0.375, 0.75]))));
+    let result = "<CAL ID=\"CALIB_RESULT\" CALX1=\"0.25000\" CALY1=\"0.75000\" LX1=\"0.37500\" LY1=\"0.75000\" LV1=\"1\" RX1=\"0.37500\" RY1=\"0.75000\" RV1=\"1\" />\r\n";
+    assert_eq!(
+        told(&mut client, &accepted),
+        point("CALIB_RESULT_PT") + result
+    );
+    assert_eq!(told(&mut client, &accepted), "");
+    // An eighth of 1920 px.
+    let summary = say(&mut client, "<GET ID=\"CALIBRATE_RESULT_SUMMARY\" />");
+    assert_eq!(
+        summary,
+        "<ACK ID=\"CALIBRATE_RESULT_SUMMARY\" AVE_ERROR=\"240.00000\" VALID_POINTS=\"1\" />\r\n"
+    );
+    assert!(
+        asked.try_recv().is_err(),
+        "an accepted result is not discarded"
+    );
+}
+
+#[test]
+fn a_result_that_cannot_be_kept_is_told_and_discarded() {
+    let (mut client, asked) = client_of(&Arc::default());
+    say(&mut client, "<SET ID=\"CALIBRATE_START\" STATE=\"1\" />");
+    asked.try_recv().unwrap();
+    told(&mut client, &stage(Stage::Target, Some((0, 1)), None));
+    let heard = told(
+        &mut client,
+        &stage(Stage::Review, None, Some(came_out(None))),
+    );
+    assert!(
+        heard.contains("LV1=\"0\"") && heard.contains("ID=\"CALIB_RESULT\""),
+        "{heard}"
+    );
+    let discard = Control::Personal(PersonalMessage::Calibrate(CalibrateMessage::Discard));
+    assert_eq!(asked.try_recv().unwrap().control, discard);
 }
