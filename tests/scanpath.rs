@@ -1,5 +1,7 @@
 //! `gazed scanpath` on drawn scenes, and the predictions of a running daemon.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 
 use gaze_tests::{Daemon, run_gazed};
