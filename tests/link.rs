@@ -235,7 +235,7 @@ fn a_board_that_starts_anew_is_set_up_anew() {
     (pair.board, pair.lamp) = (board, lamp);
     pair.news.clear();
     let found_ms = pair.turn_until(5_000, |pair| {
-        pair.news.iter().any(|news| *news == BoardNews::Running)
+        pair.news.contains(&BoardNews::Running)
     });
     assert!(found_ms < 5_000);
     let now = pair.now();

@@ -1,7 +1,8 @@
 //! Live calibration of synthetic people: how long it takes, and what head movement costs afterwards.
 //!
 //! The same networks, session and model as in the daemon, without threads and as fast as it goes;
-//! time is the observer's. `cargo test --test session -- --nocapture` prints the numbers.
+//! time is the observer's. `cargo test --workspace --test session -- --nocapture` prints the numbers;
+//! `GAZED_PEOPLE=6` before it takes more people, at about a minute each.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -18,8 +19,11 @@ use gaze_models::Models;
 use gaze_observer::{Observer, ObserverSettings, Shown};
 use gaze_protocol::{PointOfRegard, Timestamp};
 
-/// People that no network was trained on.
-const SEEDS: [u64; 6] = [301, 302, 303, 304, 305, 306];
+/// The first of the people, none of whom a network was trained on.
+const FIRST_SEED: u64 = 301;
+
+/// A session that is not over by then is left: nobody sits there for longer, s of media time.
+const LONGEST_SESSION_S: f32 = 60.0;
 
 const FRAME_US: u64 = 33_333;
 
@@ -111,6 +115,9 @@ impl Setup {
                 }
                 Stage::Paused => break,
                 _ => {}
+            }
+            if self.now().since(began).as_s() > LONGEST_SESSION_S {
+                break;
             }
             let observation = self.look(session.shown());
             session.step(&observation);
@@ -219,8 +226,11 @@ fn calibrate(seed: u64) -> Outcome {
 
 #[test]
 fn a_calibration_is_short_helps_and_recentring_helps_after_movement() {
+    let people = std::env::var("GAZED_PEOPLE").map_or(2, |people| people.parse().unwrap());
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
-        let threads = SEEDS.map(|seed| scope.spawn(move || calibrate(seed)));
+        let threads: Vec<_> = (FIRST_SEED..FIRST_SEED + people)
+            .map(|seed| scope.spawn(move || calibrate(seed)))
+            .collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
