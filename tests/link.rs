@@ -234,9 +234,7 @@ fn a_board_that_starts_anew_is_set_up_anew() {
     let (board, lamp) = board(pair.line.clone());
     (pair.board, pair.lamp) = (board, lamp);
     pair.news.clear();
-    let found_ms = pair.turn_until(5_000, |pair| {
-        pair.news.contains(&BoardNews::Running)
-    });
+    let found_ms = pair.turn_until(5_000, |pair| pair.news.contains(&BoardNews::Running));
     assert!(found_ms < 5_000);
     let now = pair.now();
     pair.conversation.look(yes(), now, now);
