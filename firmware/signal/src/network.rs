@@ -69,6 +69,8 @@ struct Flow {
     features: Features,
     interval: Span,
     ahead: usize,
+    /// Whether ticks hold several samples, the first of which waits for the last.
+    ticks_are_shared: bool,
     is_first: bool,
     /// Sample counts and sums of the ticks that wait.
     waiting: heapless::Deque<(u32, Option<SampleSums>), WAITING>,
@@ -167,6 +169,7 @@ impl FeatureStream {
             features: Features::new(interval),
             interval,
             ahead: ticks_ahead(interval),
+            ticks_are_shared: self.first.iter().any(|(tick, _)| tick.samples > 1),
             is_first: true,
             waiting: heapless::Deque::new(),
         };
@@ -258,11 +261,12 @@ impl LabelStream {
         self.features.step(at, gaze, &mut decide);
     }
 
-    /// How long a label waits; zero until the stream's rate is known.
+    /// How long a label waits at most; zero until the stream's rate is known.
     pub fn delay(&self) -> Span {
         let flow = self.features.flow.as_ref();
         flow.map_or(Span(0), |flow| {
-            Span(flow.interval.as_us() * flow.ahead as u64)
+            let ticks = flow.ahead as u64 + u64::from(flow.ticks_are_shared);
+            Span(flow.interval.as_us() * ticks)
         })
     }
 
@@ -355,6 +359,34 @@ mod tests {
             let found = ticks_ahead(Span(interval_us));
             assert_eq!(found, ticks);
             assert!(found as u64 * interval_us <= 100_000);
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_of_a_label_is_the_stated_delay() {
+        let gaze = GazeAngles {
+            yaw_rad: 0.1,
+            pitch_rad: 0.0,
+        };
+        for (interval_us, delay_us) in [
+            (1_000, 44_000),
+            (2_000, 44_000),
+            (4_000, 40_000),
+            (32_000, 96_000),
+        ] {
+            let mut stream = LabelStream::default();
+            let (mut labelled, mut longest_us) = (0, 0);
+            for at_us in (0..200).map(|i| i * interval_us) {
+                stream.step(Timestamp(at_us), Some(gaze), &mut |_, samples| {
+                    longest_us = longest_us.max(at_us - labelled * interval_us);
+                    labelled += u64::from(samples);
+                });
+            }
+            assert_eq!(
+                (longest_us, stream.delay()),
+                (delay_us, Span(delay_us)),
+                "every {interval_us} µs"
+            );
         }
     }
 
