@@ -17,8 +17,9 @@ use crate::record::{
 };
 use crate::server::{NoSocketPath, SocketUse, socket_path};
 
-/// Pause between two attempts to connect when waiting for a daemon.
-const RETRY: Duration = Duration::from_millis(500);
+/// Pause between two attempts to connect when waiting for a daemon; short beside the tenth of a second
+/// that a daemon takes to its first sample.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What to watch.
 #[derive(Clone, Debug)]
