@@ -1,14 +1,25 @@
 //! The command line.
 
+mod gaze_files;
+mod people;
+mod recordings;
+mod scanpath;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::gaze_files::{EventsArgs, PlotCommand, PlotEventsArgs};
+pub use self::people::{CalibrateArgs, CalibrateCommand, FitArgs, UsersCommand};
+pub use self::recordings::{ExportArgs, RecordArgs, ReplayArgs};
+pub use self::scanpath::{
+    ScanpathCommand, ScanpathModel, ScanpathNetworkArgs, ScanpathPredictArgs, ScanpathScoreArgs,
+    ScanpathShowArgs,
+};
 use crate::board::PortChoice;
 use crate::camera::SourceSpec;
 use crate::config::Config;
-use crate::gaze_file::FileDetector;
 use crate::inference::Engine;
 
 /// Gaze events from a camera, for other programs.
@@ -160,80 +171,6 @@ pub struct WatchArgs {
     pub wait: bool,
 }
 
-/// `gazed record`.
-#[derive(Debug, Args)]
-pub struct RecordArgs {
-    /// Name of the recording; with a / or ending in .gazed: its file
-    pub name: String,
-    /// Path of the daemon's event socket
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// Lines of records instead of a daemon, as `gazed process` writes them; `-` is standard input
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "socket")]
-    pub from: Option<PathBuf>,
-    /// Prints the number of records that are safe after each block
-    #[arg(long)]
-    pub acknowledge: bool,
-    /// Folder that holds recordings and profiles
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-}
-
-/// `gazed replay`.
-#[derive(Debug, Args)]
-pub struct ReplayArgs {
-    /// Name of the recording, or its file
-    pub name: String,
-    /// Writes the records as they were to a file and ends; `-` is standard output
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: Option<PathBuf>,
-    /// How many times as fast as it was
-    #[arg(long, default_value_t = 1.0, value_parser = speed)]
-    pub speed: f64,
-    /// Path of the event socket
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// Address of the live page, on loopback
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<std::net::SocketAddr>,
-    /// Folder that holds recordings and profiles
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-}
-
-/// `gazed export`.
-#[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("forms").required(true).multiple(true))]
-pub struct ExportArgs {
-    /// Name of the recording, or its file
-    pub name: String,
-    /// Writes samples.csv, events.csv and session.json here
-    #[arg(long, value_name = "DIR", group = "forms")]
-    pub csv: Option<PathBuf>,
-    /// Writes samples.parquet, events.parquet and session.json here
-    #[arg(long, value_name = "DIR", group = "forms")]
-    pub parquet: Option<PathBuf>,
-    /// Writes a BIDS dataset here
-    #[arg(long, value_name = "DIR", group = "forms")]
-    pub bids: Option<PathBuf>,
-    /// The subject's name in BIDS, letters and digits
-    #[arg(long, default_value = "01", value_name = "NAME")]
-    pub subject: String,
-    /// The task's name in BIDS, letters and digits
-    #[arg(long, default_value = "gaze", value_name = "NAME")]
-    pub task: String,
-    /// Folder that holds recordings and profiles
-    #[arg(long, value_name = "DIR")]
-    pub state: Option<PathBuf>,
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(speed) if (0.01..=1000.0).contains(&speed) => Ok(speed),
-        _ => Err("must be from 0.01 to 1000".to_owned()),
-    }
-}
-
 /// `gazed process`.
 #[derive(Debug, Args)]
 pub struct ProcessArgs {
@@ -273,259 +210,6 @@ pub struct ExplainArgs {
     /// Settings that other commands have too
     #[command(flatten)]
     pub chain: FitChainArgs,
-}
-
-/// `gazed events`.
-#[derive(Debug, Args)]
-pub struct EventsArgs {
-    /// CSV with the columns recording,t_us,x_deg,y_deg,valid (others are ignored); degrees from the
-    /// screen's centre, x right, y down
-    #[arg(long = "in", value_name = "FILE.csv[.gz]")]
-    pub input: PathBuf,
-    /// The file of labels, one a row: F fixation, S saccade, P pursuit, O oscillation, B blink or
-    /// no gaze; each as it was known after the decision delay
-    #[arg(long, value_name = "FILE.csv")]
-    pub out: PathBuf,
-    /// The file of events
-    #[arg(long, value_name = "FILE.csv")]
-    pub events: Option<PathBuf>,
-    /// What decides
-    #[arg(long, value_enum, default_value_t)]
-    pub detector: FileDetector,
-}
-
-/// `gazed plot …`.
-#[derive(Debug, Subcommand)]
-pub enum PlotCommand {
-    /// x, y, velocity and events of one recording, with human labels where the file has them
-    Events(PlotEventsArgs),
-}
-
-/// `gazed plot events`.
-#[derive(Debug, Args)]
-pub struct PlotEventsArgs {
-    /// CSV as for `gazed events`; a column `label` holds a person's labels
-    #[arg(long = "in", value_name = "FILE.csv[.gz]")]
-    pub input: PathBuf,
-    /// The picture to write
-    #[arg(long, value_name = "FILE.svg")]
-    pub out: PathBuf,
-    /// Which recording of the file; the first if none is named
-    #[arg(long, value_name = "NAME")]
-    pub recording: Option<String>,
-    /// What decides
-    #[arg(long, value_enum, default_value_t)]
-    pub detector: FileDetector,
-}
-
-/// `gazed calibrate`.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub struct CalibrateArgs {
-    /// From a recording
-    #[command(subcommand)]
-    pub command: Option<CalibrateCommand>,
-    /// Name of the profile
-    #[arg(long, value_name = "NAME", required = true)]
-    pub user: Option<String>,
-    /// 1, 5, 9 or 13
-    #[arg(long, default_value_t = 9)]
-    pub targets: u32,
-    /// both | left | right
-    #[arg(long, default_value = "both")]
-    pub eyes: String,
-    /// Twice the time for each target
-    #[arg(long)]
-    pub slow: bool,
-    /// Path of the running daemon's socket
-    #[arg(long, value_name = "PATH")]
-    pub socket: Option<PathBuf>,
-    /// Active area of the screen that the terminal fills, millimetres
-    #[arg(long, value_name = "WIDTHxHEIGHT")]
-    pub screen_mm: Option<SizeMm>,
-    /// Keeps a result that can be kept, without asking
-    #[arg(long)]
-    pub yes: bool,
-}
-
-/// `gazed users …`.
-#[derive(Debug, Subcommand)]
-pub enum UsersCommand {
-    /// Everybody with a profile, the default with a star
-    List,
-    /// One person's profile and the older ones
-    Show {
-        /// Whose
-        name: String,
-    },
-    /// Writes a profile to a file that is not there yet; `-` is standard output
-    Export {
-        /// Whose
-        name: String,
-        /// The file
-        file: PathBuf,
-    },
-    /// Reads a profile from a file; the present one is kept among the older
-    Import {
-        /// The file
-        file: PathBuf,
-        /// Under another name
-        #[arg(long = "as", value_name = "NAME")]
-        user: Option<String>,
-    },
-    /// Deletes all profiles of a person for good
-    Delete {
-        /// Whose
-        name: String,
-        /// Really
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Whose profile is used when nobody is named; says who it is without a name
-    Default {
-        /// Whose
-        name: Option<String>,
-    },
-    /// Takes an older profile back; the present one is kept among the older
-    Undo {
-        /// Whose
-        name: String,
-        /// Number of the older profile; without it the latest
-        #[arg(long, value_name = "N")]
-        to: Option<u64>,
-    },
-}
-
-/// `gazed calibrate …`.
-#[derive(Debug, Subcommand)]
-pub enum CalibrateCommand {
-    /// Fits a recorded session: pictures and where the person looked
-    Fit(FitArgs),
-}
-
-/// `gazed calibrate fit`.
-#[derive(Debug, Args)]
-pub struct FitArgs {
-    /// A video, a folder of pictures, or a source as in `run`
-    #[arg(long)]
-    pub input: String,
-    /// CSV with the columns frame,x_mm,y_mm: file name or frame number, and the target on the screen
-    #[arg(long, value_name = "FILE.csv")]
-    pub targets: PathBuf,
-    /// Name of the profile that is written
-    #[arg(long, value_name = "NAME")]
-    pub user: String,
-    /// Pictures a second of a folder
-    #[arg(long)]
-    pub fps: Option<f32>,
-    /// Takes each picture alone: nothing is carried from one to the next
-    #[arg(long)]
-    pub independent: bool,
-    /// Settings that other commands have too
-    #[command(flatten)]
-    pub chain: FitChainArgs,
-}
-
-/// `gazed scanpath …`.
-#[derive(Debug, Subcommand)]
-pub enum ScanpathCommand {
-    /// Says for every path of a file how well each step was expected
-    Score(ScanpathScoreArgs),
-    /// Samples paths for every scene of a file
-    Predict(ScanpathPredictArgs),
-    /// Draws a scene, people's paths and the model's, as SVG
-    Show(ScanpathShowArgs),
-}
-
-/// `gazed scanpath score`.
-#[derive(Debug, Args)]
-pub struct ScanpathScoreArgs {
-    /// Scenes, JSON Lines; pictures are relative to it
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub scenes: PathBuf,
-    /// People's paths, JSON Lines, also compressed with gzip
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub paths: PathBuf,
-    /// The file to write, one line a path
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
-    /// Which networks
-    #[command(flatten)]
-    pub networks: ScanpathNetworkArgs,
-}
-
-/// `gazed scanpath predict`.
-#[derive(Debug, Args)]
-pub struct ScanpathPredictArgs {
-    /// Scenes, JSON Lines; pictures are relative to it
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub scenes: PathBuf,
-    /// Paths for each scene
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub samples: u32,
-    /// The same seed gives the same paths
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// The file to write, one line a path
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub out: PathBuf,
-    /// Which networks
-    #[command(flatten)]
-    pub networks: ScanpathNetworkArgs,
-}
-
-/// `gazed scanpath show`.
-#[derive(Debug, Args)]
-pub struct ScanpathShowArgs {
-    /// The scene's scene_id
-    pub scene: String,
-    /// Scenes, JSON Lines; pictures are relative to it
-    #[arg(long, value_name = "FILE.jsonl", default_value = "scenes.jsonl")]
-    pub scenes: PathBuf,
-    /// People's paths; without it paths.jsonl.gz beside the scenes, where there is one
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub paths: Option<PathBuf>,
-    /// Most paths of people
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub people: usize,
-    /// Paths of the model
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    pub samples: usize,
-    /// The same seed gives the same paths
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// The file to write; without it SCENE.svg
-    #[arg(long, value_name = "FILE.svg")]
-    pub out: Option<PathBuf>,
-    /// Which networks
-    #[command(flatten)]
-    pub networks: ScanpathNetworkArgs,
-}
-
-/// Which networks `gazed scanpath` uses.
-#[derive(Debug, Default, Args)]
-pub struct ScanpathNetworkArgs {
-    /// auto: free viewing or search as each scene's task says; else one of them for every scene
-    #[arg(long, default_value = "auto")]
-    pub model: ScanpathModel,
-    /// Folder with manifest.toml and networks, instead of those inside the program
-    #[arg(long, value_name = "DIR")]
-    pub models: Option<PathBuf>,
-    /// tract | ort
-    #[arg(long)]
-    pub engine: Option<Engine>,
-}
-
-/// What the observer is taken to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ScanpathModel {
-    /// What the scene says.
-    #[default]
-    Auto,
-    /// Looks around.
-    FreeViewing,
-    /// Looks for the target.
-    Search,
 }
 
 /// Settings of every command that runs the chain.

@@ -1,0 +1,287 @@
+use super::*;
+use crate::model::{Affine, HeadTerm, Offset, Quadratic};
+use crate::quality::{Measures, TargetQuality};
+use crate::screen::ScreenPose;
+use gaze_protocol::PointOfRegard;
+use proptest::prelude::*;
+
+pub(crate) fn profile() -> Profile {
+    Profile {
+        user: UserName::new("anna").unwrap(),
+        created_unix_s: 1_767_225_600,
+        made_by: MadeBy::Session,
+        eyes: Eyes::Both,
+        camera: CameraSetup {
+            id: "usb-Example_Webcam-video-index0".to_owned(),
+            frame_size_px: [640, 480],
+            intrinsics: Intrinsics {
+                fx_px: 640.0,
+                fy_px: 640.0,
+                cx_px: 319.5,
+                cy_px: 239.5,
+            },
+        },
+        screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
+        model: CalibrationModel::Offset(Offset {
+            shift: [0.01, -0.02],
+            gain: [1.0; 2],
+        }),
+        fitting: Fitting {
+            reason: "asked for".to_owned(),
+            ..Fitting::default()
+        },
+        quality: Quality::over(vec![TargetQuality {
+            target: PointOfRegard {
+                x_mm: 265.5,
+                y_mm: 149.5,
+            },
+            gaze: None,
+            eyes_mm: Some([0.0, 80.0, 600.0]),
+            measures: Measures {
+                n_used: 2,
+                n_lost: 1,
+                precision_sd_deg: Some(0.7),
+                ..Measures::default()
+            },
+        }]),
+        validation: None,
+    }
+}
+
+fn path() -> &'static Path {
+    Path::new("anna.toml")
+}
+
+#[test]
+fn a_profile_reads_back_as_it_was_written() {
+    let text = profile().to_text().unwrap();
+    assert_eq!(Profile::from_text(&text, path()).unwrap(), profile());
+    assert!(text.starts_with("format = \"gazed-profile\"\nversion = 2\nbytes = "));
+    // The whole file is TOML, header included.
+    assert!(text.parse::<toml::Table>().is_ok());
+}
+
+#[test]
+fn the_checksum_is_the_usual_crc_32() {
+    assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+}
+
+#[test]
+fn a_newer_version_is_refused_naming_both() {
+    let text = profile().to_text().unwrap();
+    let newer = text.replacen("version = 2", "version = 7", 1);
+    let error = Profile::from_text(&newer, path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "anna.toml is a profile of version 7; this program reads version 2"
+    );
+}
+
+#[test]
+fn a_profile_cut_anywhere_is_refused() {
+    let text = profile().to_text().unwrap();
+    for end in 0..text.len() {
+        assert!(
+            Profile::from_text(&text[..end], path()).is_err(),
+            "at {end}"
+        );
+    }
+    let error = Profile::from_text(&text[..text.len() - 1], path()).unwrap_err();
+    assert!(matches!(error, ProfileError::Truncated { .. }));
+}
+
+#[test]
+fn an_edited_profile_is_refused() {
+    let text = profile().to_text().unwrap();
+    let edited = text.replacen("319.5", "319.6", 1);
+    let error = Profile::from_text(&edited, path()).unwrap_err();
+    assert!(matches!(error, ProfileError::Checksum { .. }));
+    let longer = format!("{text}\n[more]\n");
+    let error = Profile::from_text(&longer, path()).unwrap_err();
+    assert!(matches!(error, ProfileError::Checksum { .. }));
+}
+
+/// The text with a good header for whatever its body says.
+fn resealed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from} not in {text}");
+    let body = text.splitn(5, '\n').nth(4).unwrap().replacen(from, to, 1);
+    format!(
+        "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+        body.len(),
+        crc32(body.as_bytes())
+    )
+}
+
+#[test]
+fn values_that_cannot_be_are_refused_even_with_a_good_checksum() {
+    let text = profile().to_text().unwrap();
+    let refusal =
+        |from: &str, to: &str| Profile::from_text(&resealed(&text, from, to), path()).unwrap_err();
+    let key = |error: ProfileError| match error {
+        ProfileError::Value { key, .. } => key,
+        other => panic!("{other}"),
+    };
+    assert_eq!(key(refusal("shift = [0.01", "shift = [nan")), "shift");
+    assert_eq!(
+        key(refusal("fx_px = 640.0", "fx_px = -1.0")),
+        "camera.intrinsics"
+    );
+    assert_eq!(
+        key(refusal(
+            "precision_sd_deg = 0.7",
+            "precision_sd_deg = inf #"
+        )),
+        "precision_sd_deg"
+    );
+    assert!(matches!(
+        refusal("width_mm = 531.0", "width_mm = -531.0"),
+        ProfileError::Syntax { .. }
+    ));
+    assert!(matches!(
+        refusal("user = \"anna\"", "user = \"../anna\""),
+        ProfileError::Syntax { .. }
+    ));
+    assert!(matches!(
+        refusal("created_unix_s", "unheard_of"),
+        ProfileError::Syntax { .. }
+    ));
+}
+
+#[test]
+fn a_profile_that_could_not_be_read_back_is_not_written() {
+    let mut bad = profile();
+    bad.model = CalibrationModel::Offset(Offset {
+        shift: [f32::NAN, 0.0],
+        gain: [1.0; 2],
+    });
+    assert!(matches!(
+        bad.to_text(),
+        Err(ProfileError::Value { key: "shift", .. })
+    ));
+    let mut bad = profile();
+    bad.camera.id.clear();
+    assert!(bad.to_text().is_err());
+}
+
+fn number() -> impl Strategy<Value = f32> {
+    -1e3f32..1e3
+}
+
+fn numbers() -> impl Strategy<Value = [f32; 2]> {
+    [number(), number()]
+}
+
+fn sizes() -> impl Strategy<Value = [f32; 2]> {
+    [1e-6f32..1e3, 1e-6f32..1e3]
+}
+
+fn head() -> impl Strategy<Value = Option<HeadTerm>> {
+    proptest::option::of(
+        ([numbers(), numbers()], numbers(), sizes(), sizes()).prop_map(
+            |(gain, centre_rad, spread_rad, reach)| HeadTerm {
+                gain,
+                centre_rad,
+                spread_rad,
+                reach,
+            },
+        ),
+    )
+}
+
+fn model() -> impl Strategy<Value = CalibrationModel> {
+    let affine = || (numbers(), [numbers(), numbers()], head());
+    let bend = [
+        [number(), number(), number()],
+        [number(), number(), number()],
+    ];
+    prop_oneof![
+        (numbers(), numbers())
+            .prop_map(|(shift, gain)| CalibrationModel::Offset(Offset { shift, gain })),
+        affine().prop_map(|(shift, gain, head)| {
+            CalibrationModel::Affine(Affine { shift, gain, head })
+        }),
+        (affine(), bend, numbers(), sizes(), sizes()).prop_map(
+            |((shift, gain, head), curvature, centre, spread, reach)| {
+                CalibrationModel::Quadratic(Quadratic {
+                    shift,
+                    gain,
+                    curvature,
+                    centre,
+                    spread,
+                    reach,
+                    head,
+                })
+            }
+        ),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn parsing_what_was_written_gives_the_same_profile(
+        model in model(),
+        name in "[A-Za-z0-9_-]{1,64}",
+        id in "[^\\p{C}]{1,60}",
+        created_unix_s in 0u64..(1 << 62),
+        sides in [1e-3f32..5e4, 1e-3f32..5e4],
+        offset_mm in [number(), number(), number()],
+        tilt_rad in -1.3f32..1.3,
+        size_px in proptest::option::of((1u32.., 1u32..)),
+        share in 0f32..1.0,
+        known in proptest::option::of(0f32..100.0),
+    ) {
+        let mut screen = ScreenGeometry::new(sides[0], sides[1])
+            .unwrap()
+            .with_pose(ScreenPose { offset_mm, tilt_rad })
+            .unwrap();
+        if let Some((width, height)) = size_px {
+            screen = screen.with_size_px(width, height).unwrap();
+        }
+        let mut written = profile();
+        written.user = UserName::new(&name).unwrap();
+        written.created_unix_s = created_unix_s;
+        written.camera.id = id;
+        written.screen = screen;
+        written.model = model;
+        written.fitting.rate_hz = Some(share);
+        written.quality.all.accuracy_deg = known;
+        written.quality.targets[0].measures.bcea_deg2 = known;
+        written.validation = known.map(|_| written.quality.clone());
+        let text = written.to_text().unwrap();
+        prop_assert_eq!(Profile::from_text(&text, path()).unwrap(), written);
+    }
+
+    #[test]
+    fn a_garbled_profile_is_refused_without_a_panic(
+        position in 0usize..1000,
+        byte in 0u8..128,
+        drop in 0usize..3,
+    ) {
+        let text = profile().to_text().unwrap();
+        let mut bytes = text.clone().into_bytes();
+        let position = position % bytes.len();
+        bytes.splice(position..(position + drop).min(text.len()), [byte]);
+        let garbled = String::from_utf8(bytes).unwrap();
+        let read = Profile::from_text(&garbled, path());
+        if garbled != text {
+            // A byte of the header may change its spelling (00 before a number) but not what
+            // it says.
+            prop_assert!(read.is_err() || read.unwrap() == profile());
+        }
+    }
+
+    #[test]
+    fn any_text_is_refused_without_a_panic(text in "\\PC{0,200}") {
+        prop_assert!(Profile::from_text(&text, path()).is_err());
+    }
+
+    #[test]
+    fn a_good_header_before_any_text_is_refused_without_a_panic(body in "[ -~\n]{0,200}") {
+        let text = format!(
+            "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+            body.len(),
+            crc32(body.as_bytes())
+        );
+        prop_assert!(Profile::from_text(&text, path()).is_err());
+    }
+}

@@ -1,0 +1,241 @@
+//! The thread of calibration, filter, events and scene: what it finds goes to everybody.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, select};
+use gaze_protocol::GazeEvent;
+use tracing::warn;
+
+use super::capture::Opened;
+use super::scanpath::ScanpathInput;
+use super::{EyesInUse, SharedClock};
+use crate::board::BoardInput;
+use crate::camera::ShownSlot;
+use crate::channel::EventSender;
+use crate::clock::StreamClock;
+use crate::metrics::{Counter, Metrics, Stage};
+use crate::personal::Personal;
+use crate::record::{self, CalibrationRecord, Header, Record, ScreenRecord};
+use crate::scanpath::{Dwelled, ObjectTable};
+use crate::server::{Control, ControlRequest, Publisher, SceneChange};
+use crate::tracking::Tracking;
+use crate::vision::Observation;
+
+pub(super) struct TrackingThread {
+    pub(super) tracking: Tracking,
+    pub(super) personal: Personal,
+    pub(super) shown: ShownSlot,
+    pub(super) eyes: EyesInUse,
+    pub(super) header: Header,
+    pub(super) events: Option<EventSender<GazeEvent>>,
+    /// The announced objects as the scanpath stage takes them.
+    pub(super) table: Option<ObjectTable>,
+    pub(super) dwells: Option<crossbeam_channel::Sender<ScanpathInput>>,
+    pub(super) board: Option<EventSender<BoardInput>>,
+    pub(super) publisher: Option<Publisher>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: SharedClock,
+}
+
+impl TrackingThread {
+    pub(super) fn run(
+        mut self,
+        observations: &Receiver<Observation>,
+        controls: &Receiver<ControlRequest>,
+        opened: &Receiver<Opened>,
+    ) {
+        self.publish_header();
+        let mut controls = controls.clone();
+        let mut opened = opened.clone();
+        loop {
+            select! {
+                recv(observations) -> observation => match observation {
+                    Ok(observation) => self.step(&observation),
+                    Err(_) => break,
+                },
+                recv(controls) -> request => match request {
+                    Ok(request) => self.control(request),
+                    Err(_) => controls = crossbeam_channel::never(),
+                },
+                recv(opened) -> source => match source {
+                    Ok(source) => {
+                        self.personal.opened(source.camera_id);
+                        self.header.source = source.description;
+                        self.header.frame_size_px =
+                            source.frame_size.map(|(width, height)| [width, height]);
+                        self.publish_header();
+                    }
+                    Err(_) => opened = crossbeam_channel::never(),
+                },
+            }
+        }
+        let events = self.tracking.finish();
+        self.publish_events(&events);
+    }
+
+    fn publish_header(&self) {
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(Record::Header(self.header.clone()), None);
+        }
+    }
+
+    fn step(&mut self, observation: &Observation) {
+        let began = Instant::now();
+        let tracked = self.tracking.step(observation);
+        self.metrics.record(Stage::Tracking, began.elapsed());
+        self.metrics.count(Counter::FramesTracked);
+        let clock = self.clock();
+        let captured_us = observation.captured_at.as_us();
+        let latency = clock.map(|clock| clock.age(captured_us));
+        if let Some(latency) = latency {
+            self.metrics.record(Stage::EndToEnd, latency);
+        }
+        if let Some(publisher) = &self.publisher {
+            let latency_us = latency.map(|latency| latency.as_micros() as u64);
+            let screen = &self.header.screen;
+            let drift_deg = self.personal.drift_deg();
+            let sample =
+                Record::from_sample(observation, &tracked.sample, screen, latency_us, drift_deg);
+            publisher.publish(sample, clock.map(|clock| clock.at(captured_us)));
+        }
+        if let Some(events) = &self.events
+            && events
+                .send_or_drop(GazeEvent::Sample(tracked.sample))
+                .is_err()
+        {
+            self.events = None;
+        }
+        self.tell_board(&GazeEvent::Sample(tracked.sample));
+        self.publish_events(&tracked.events);
+        self.follow_person(observation, &tracked.events);
+    }
+
+    fn clock(&self) -> Option<StreamClock> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies a change to both, the objects that are followed and those that are predicted on, or
+    /// to none.
+    fn changed_scene(&mut self, change: &SceneChange) -> Result<(), String> {
+        let table = match (change, &self.table) {
+            (SceneChange::Replace(scene), _) => {
+                Some(ObjectTable::new(scene).map_err(|error| error.to_string())?)
+            }
+            (SceneChange::Update(update), Some(table)) if table.scene_id() == update.scene_id => {
+                let mut table = table.clone();
+                table.update(update).map_err(|error| error.to_string())?;
+                Some(table)
+            }
+            // Refused below.
+            (SceneChange::Update(_), _) => None,
+        };
+        let events = self
+            .tracking
+            .change_scene(change)
+            .map_err(|error| error.to_string())?;
+        // The visits that the change ended were on the scene as it was.
+        self.publish_events(&events);
+        if let Some(table) = table {
+            self.table = Some(table.clone());
+            self.predict_after(match change {
+                SceneChange::Replace(_) => ScanpathInput::Shown(table),
+                SceneChange::Update(_) => ScanpathInput::Changed(table),
+            });
+        }
+        Ok(())
+    }
+
+    /// Hands something to the scanpath stage; it has ended only when all ends.
+    fn predict_after(&self, input: ScanpathInput) {
+        if let Some(dwells) = &self.dwells {
+            let _ = dwells.send(input);
+        }
+    }
+
+    /// Sessions, recentring and drift, after the frame's sample is out.
+    fn follow_person(&mut self, observation: &Observation, events: &gaze_signal::EventBuf) {
+        for event in events.iter() {
+            if let GazeEvent::ObjectLeave(visit) = event
+                && let Some(middle) = self.tracking.small_object(visit)
+            {
+                self.personal.dwelt(visit.offset, middle);
+            }
+        }
+        let calibration = self.personal.step(observation, &mut self.tracking);
+        self.tell(calibration);
+    }
+
+    fn control(&mut self, request: ControlRequest) {
+        let result = match &request.control {
+            Control::Scene(change) => self.changed_scene(change),
+            Control::Personal(message) => {
+                let result = self.personal.take(message, &mut self.tracking);
+                let calibration = self.personal.tell();
+                self.tell(calibration);
+                result
+            }
+        };
+        request.answer(result);
+    }
+
+    /// Publishes where a calibration stands, and keeps the header and the synthetic observer with it.
+    fn tell(&mut self, calibration: Option<record::Calibration>) {
+        self.shown.set(self.personal.shown());
+        *self.eyes.lock().unwrap_or_else(PoisonError::into_inner) = self.personal.eyes();
+        let screen = ScreenRecord::of(self.personal.screen());
+        let user = self.personal.user().map(ToString::to_string);
+        if self.header.screen != screen || self.header.user != user {
+            self.header.screen = screen;
+            self.header.user = user;
+            self.header.calibration = self.personal.profile().map(CalibrationRecord::of);
+            self.publish_header();
+        }
+        if let (Some(calibration), Some(publisher)) = (calibration, &self.publisher) {
+            let at = calibration
+                .t_us
+                .and_then(|t_us| Some(self.clock()?.at(t_us)));
+            publisher.publish(Record::Calibration(calibration), at);
+        }
+    }
+
+    /// Hands an event to the board's thread. When its queue is full the event is dropped and
+    /// counted: a board that is not told goes to its safe state.
+    fn tell_board(&self, event: &GazeEvent) {
+        let Some(board) = &self.board else { return };
+        let clock_zero = self.clock().map(|clock| clock.zero());
+        let event = event.clone();
+        if board.send_or_drop(BoardInput { event, clock_zero }) == Ok(false) {
+            self.metrics.count(Counter::BoardEventsDropped);
+        }
+    }
+
+    fn publish_events(&mut self, events: &gaze_signal::EventBuf) {
+        let clock = self.clock();
+        for event in events.iter() {
+            self.tell_board(event);
+            if let Some(publisher) = &self.publisher
+                && let Some(record) = Record::from_event(event, &self.header.screen)
+            {
+                let t_us = record.t_us();
+                let at = clock.zip(t_us).map(|(clock, t_us)| clock.at(t_us));
+                publisher.publish(record, at);
+            }
+            if let GazeEvent::ObjectLeave(visit) = event {
+                self.predict_after(ScanpathInput::Dwelled(Dwelled {
+                    object: visit.object.as_str().to_owned(),
+                    duration_ms: visit.offset.since(visit.onset).as_us() as f32 * 1e-3,
+                    offset_us: visit.offset.as_us(),
+                }));
+            }
+            if let Some(sender) = &self.events
+                && sender.send_or_drop(event.clone()) != Ok(true)
+            {
+                warn!(
+                    "the program that takes the events does not read them: its channel is closed"
+                );
+                self.events = None;
+            }
+        }
+    }
+}
