@@ -114,6 +114,13 @@ fn a_camera_that_is_not_there_is_waited_for() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_not_waited_for() {
+    let (status, said) = Daemon::start(GAZED, &["--source", "video:not-there.mjpeg"]).wait();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("not-there.mjpeg"), "{said}");
+}
+
+#[test]
 fn settings_with_mistakes_are_refused_with_all_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("gazed.toml");

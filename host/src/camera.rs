@@ -60,6 +60,12 @@ pub trait FrameSource {
     /// `v4l2:video0 640x480 YUYV 30/s`.
     fn description(&self) -> String;
 
+    /// A name of the camera that stays the same over reboots, sockets and the ways to ask for it,
+    /// for profiles. A file is its own camera.
+    fn stable_id(&self) -> String {
+        self.description()
+    }
+
     /// Size of the pictures where it is known before the first one.
     fn frame_size(&self) -> Option<(usize, usize)>;
 
@@ -124,32 +130,6 @@ impl ShownSlot {
 
     fn get(&self) -> Option<Shown> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A name of the camera that stays the same over reboots and sockets, for profiles.
-pub fn stable_id(spec: &SourceSpec, source: &dyn FrameSource) -> String {
-    let description = source.description();
-    let first = description.split(' ').next().unwrap_or(&description);
-    match spec {
-        // Not the number behind the colon, which differs from run to run on `auto`.
-        SourceSpec::Synthetic { .. } => "synthetic".to_owned(),
-        _ => list_cameras()
-            .into_iter()
-            .find(|camera| {
-                let node = camera.device.file_name().unwrap_or_default();
-                first == format!("v4l2:{}", node.to_string_lossy())
-            })
-            .and_then(|camera| {
-                Some(
-                    camera
-                        .stable_id?
-                        .file_name()?
-                        .to_string_lossy()
-                        .into_owned(),
-                )
-            })
-            .unwrap_or_else(|| first.to_owned()),
     }
 }
 

@@ -29,12 +29,13 @@ use self::scanpath::ScanpathThread;
 use self::tracking::TrackingThread;
 use self::vision::VisionThread;
 use crate::board::BoardSink;
-use crate::camera::{ShownSlot, SourceSettings};
+use crate::camera::{CameraError, ShownSlot, SourceSettings};
 use crate::channel::{self, EventSender};
 use crate::clock::StreamClock;
 use crate::config::Config;
 use crate::inference::InferenceError;
 use crate::metrics::Metrics;
+use crate::notify;
 use crate::server::{PreviewSlot, Server, ServerError, ServerLinks};
 use crate::setup::{self, Chain, SetupError};
 use crate::stop::StopFlag;
@@ -83,9 +84,12 @@ pub enum StartError {
     },
 }
 
-/// Why a running chain ended by itself; a bug or a broken installation.
+/// Why a running chain ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// The source fails in a way that waiting does not mend.
+    #[error(transparent)]
+    Source(#[from] CameraError),
     /// A network failed.
     #[error(transparent)]
     Inference(#[from] InferenceError),
@@ -204,6 +208,7 @@ impl Daemon {
         };
         let capture = CaptureThread {
             spec: config.source.source.clone(),
+            is_service: notify::is_supervised(),
             settings: SourceSettings {
                 width_px: config.source.width_px,
                 height_px: config.source.height_px,
@@ -247,10 +252,7 @@ impl Daemon {
         daemon.spawn("gaze-vision", move || {
             vision.run(&frame_receiver, &observation_sender)
         })?;
-        daemon.spawn("gaze-capture", move || {
-            capture.run();
-            Ok(())
-        })?;
+        daemon.spawn("gaze-capture", move || capture.run())?;
         Ok(daemon)
     }
 

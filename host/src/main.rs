@@ -7,7 +7,7 @@ use clap::Parser;
 use gaze_host::cli::Cli;
 use gaze_host::commands;
 use gaze_host::config::ConfigError;
-use gaze_host::daemon::StartError;
+use gaze_host::daemon::{RunError, StartError};
 use gaze_host::process::ProcessError;
 use gaze_host::setup::SetupError;
 use tracing_subscriber::EnvFilter;
@@ -47,9 +47,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         || matches!(error.downcast_ref(), Some(ProcessError::Setup(_)));
     if is_setup {
         EX_CONFIG
-    } else if error.is::<gaze_host::daemon::RunError>() {
-        EX_SOFTWARE
     } else {
-        1
+        match error.downcast_ref() {
+            // A file that is not there is for the user to mend.
+            None | Some(RunError::Source(_)) => 1,
+            Some(_) => EX_SOFTWARE,
+        }
     }
 }

@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::metrics::{Activity, Counter, Metrics};
 
+/// Whether a service manager started this process and waits for its word.
+pub fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|address| !address.is_empty())
+}
+
 /// Tells the service manager how the daemon is.
 #[derive(Debug, Default)]
 pub struct Notifier {
@@ -37,11 +42,6 @@ impl Notifier {
             None => None,
         };
         Ok(Notifier { socket })
-    }
-
-    /// Whether there is a service manager.
-    pub fn is_supervised(&self) -> bool {
-        self.socket.is_some()
     }
 
     /// `READY=1`: the sockets are open and the source is being read; also sets the status line.
@@ -282,7 +282,6 @@ mod tests {
     #[test]
     fn without_a_manager_nothing_is_sent_and_nothing_fails() {
         let notifier = Notifier::to(None).unwrap();
-        assert!(!notifier.is_supervised());
         notifier.ready("").unwrap();
         let mut watchdog = Watchdog::every(None);
         assert!(

@@ -150,6 +150,10 @@ impl FrameSource for Command {
         }
     }
 
+    fn stable_id(&self) -> String {
+        format!("command:{}", self.name)
+    }
+
     fn frame_size(&self) -> Option<(usize, usize)> {
         match &self.kind {
             StreamKind::Mjpeg(_) => None,

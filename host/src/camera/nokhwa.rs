@@ -130,6 +130,10 @@ impl FrameSource for Camera {
         format!("{} {width}x{height} {}", self.name, self.format)
     }
 
+    fn stable_id(&self) -> String {
+        self.name.clone()
+    }
+
     fn frame_size(&self) -> Option<(usize, usize)> {
         Some(self.size)
     }

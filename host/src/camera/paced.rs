@@ -56,6 +56,10 @@ impl FrameSource for Paced {
         self.file.description()
     }
 
+    fn stable_id(&self) -> String {
+        self.file.stable_id()
+    }
+
     fn frame_size(&self) -> Option<(usize, usize)> {
         self.file.frame_size()
     }

@@ -92,6 +92,11 @@ impl FrameSource for Synthetic {
         )
     }
 
+    /// Not with the seed, which differs from run to run.
+    fn stable_id(&self) -> String {
+        "synthetic".to_owned()
+    }
+
     fn frame_size(&self) -> Option<(usize, usize)> {
         Some(self.size())
     }

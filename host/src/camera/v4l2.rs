@@ -41,6 +41,9 @@ const FORMATS: [([u8; 4], PixelFormat); 15] = [
     (*b"JPEG", PixelFormat::Mjpeg),
 ];
 
+/// Where udev keeps names that do not change, the better ones first.
+const LINK_FOLDERS: [&str; 2] = ["/dev/v4l/by-id", "/dev/v4l/by-path"];
+
 /// A rate this far below the wanted one still counts as reaching it: 25 for 30, lest a smaller
 /// picture is taken for five frames more.
 const RATE_SLACK: f64 = 0.8;
@@ -140,12 +143,17 @@ impl Camera {
         })
     }
 
-    /// Opens the first camera that works, in the order of the devices' numbers.
+    /// Opens the first camera that delivers, in the order of the devices' numbers: a board's image
+    /// processor opens like a camera and never gives a picture.
     pub(super) fn open_first(settings: &SourceSettings) -> Result<Self, CameraError> {
         let mut refused = Vec::new();
         for device in devices() {
             match Camera::open(&device, settings) {
-                Ok(camera) => return Ok(camera),
+                Ok(mut camera) => match camera.wait() {
+                    Ok(Some(_)) => return Ok(camera),
+                    Ok(None) => return Err(CameraError::Stopped),
+                    Err(error) => refused.push(error.to_string()),
+                },
                 // Codecs, metadata nodes and the like are no cameras.
                 Err(CameraError::NotACamera { .. }) => {}
                 Err(error) => refused.push(error.to_string()),
@@ -239,6 +247,14 @@ impl FrameSource for Camera {
         )
     }
 
+    fn stable_id(&self) -> String {
+        let link = stable_link(&self.device, &LINK_FOLDERS);
+        match link.as_deref().map(base_name) {
+            Some(name) => name.to_string(),
+            None => format!("v4l2:{}", base_name(&self.device)),
+        }
+    }
+
     fn frame_size(&self) -> Option<(usize, usize)> {
         Some((self.width, self.height))
     }
@@ -264,7 +280,7 @@ pub(super) fn list() -> Vec<CameraInfo> {
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         cameras.push(CameraInfo {
-            stable_id: stable_id(&device, &["/dev/v4l/by-id", "/dev/v4l/by-path"]),
+            stable_id: stable_link(&device, &LINK_FOLDERS),
             card: card_name(&device),
             device,
             formats,
@@ -294,8 +310,8 @@ fn device_number(name: &OsStr) -> Option<u32> {
     name.to_str()?.strip_prefix("video")?.parse().ok()
 }
 
-/// The link in one of `folders` that leads to `device`.
-fn stable_id(device: &Path, folders: &[&str]) -> Option<PathBuf> {
+/// The link in the first of `folders` that has one to `device`.
+fn stable_link(device: &Path, folders: &[&str]) -> Option<PathBuf> {
     let device = device.canonicalize().ok()?;
     folders.iter().find_map(|folder| {
         let mut links: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -599,7 +615,7 @@ mod tests {
         std::os::unix::fs::symlink("video3", &link).expect("a link");
         let path = folder.path().to_str().expect("a readable path");
         // The device itself stands in the folder too; links only are names.
-        assert_eq!(stable_id(&device, &["/nowhere", path]), Some(link));
+        assert_eq!(stable_link(&device, &["/nowhere", path]), Some(link));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::SharedClock;
+use super::{RunError, SharedClock};
 use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSettings, SourceSpec};
 use crate::channel::{Disconnected, FrameSender};
 use crate::clock::StreamClock;
@@ -24,6 +24,8 @@ pub(super) struct Opened {
 
 pub(super) struct CaptureThread {
     pub(super) spec: SourceSpec,
+    /// Whether a service manager started the daemon.
+    pub(super) is_service: bool,
     pub(super) settings: SourceSettings,
     pub(super) frames: FrameSender,
     pub(super) opened: crossbeam_channel::Sender<Opened>,
@@ -40,14 +42,12 @@ enum Ended {
 }
 
 impl CaptureThread {
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self) -> Result<(), RunError> {
         let mut retry_after = FIRST_RETRY;
         let mut last_problem = String::new();
         while !self.settings.stop.is_raised() {
             let error = match camera::open(&self.spec, &self.settings) {
-                Err(error @ CameraError::NoCamera { .. })
-                    if self.spec == SourceSpec::Auto && self.settings.resume.is_none() =>
-                {
+                Err(error) if self.may_show_the_observer(&error) => {
                     info!("{error}: showing the synthetic observer");
                     self.spec = SourceSpec::Synthetic { seed: 0 };
                     continue;
@@ -59,11 +59,14 @@ impl CaptureThread {
                         .set_state(Activity::Streaming, &source.description());
                     last_problem.clear();
                     match self.read(source.as_mut(), &mut retry_after) {
-                        Ended::ForGood => return,
+                        Ended::ForGood => return Ok(()),
                         Ended::Failed(error) => error,
                     }
                 }
             };
+            if !error.is_recoverable() {
+                return Err(error.into());
+            }
             // Say it once, however often it is tried again.
             let problem = error.to_string();
             if problem != last_problem {
@@ -75,16 +78,28 @@ impl CaptureThread {
             self.settings.stop.wait(retry_after);
             retry_after = (retry_after * 2).min(LAST_RETRY);
         }
+        Ok(())
+    }
+
+    /// Whether the synthetic observer may stand in: on a machine without any camera, for a person who
+    /// tries gazed out. A camera that is busy or late is waited for, and so is every camera of a
+    /// service, whose subscribers must not take a rendered person for a real one.
+    fn may_show_the_observer(&self, error: &CameraError) -> bool {
+        matches!(error, CameraError::NoCamera { refused } if refused.is_empty())
+            && self.spec == SourceSpec::Auto
+            && self.settings.resume.is_none()
+            && !self.is_service
     }
 
     fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
         let opened = Opened {
             description: source.description(),
-            camera_id: camera::stable_id(&self.spec, source),
+            camera_id: source.stable_id(),
             frame_size: source.frame_size(),
         };
         // The tracking thread takes it at once; if it has ended, so does this one below.
         let _ = self.opened.send(opened);
+        let mut last_fault = None;
         loop {
             let mut frame = self.frames.spare();
             match source.capture(&mut frame) {
@@ -104,9 +119,15 @@ impl CaptureThread {
                 self.metrics.record(Stage::Capture, age);
             }
             self.metrics.count(Counter::FramesCaptured);
-            if let Some(error) = &frame.error {
+            if frame.error.is_some() {
                 self.metrics.count(Counter::FramesUnreadable);
-                warn!("frame {}: {error}", frame.seq);
+            }
+            // A bad cable spoils every frame: each new reason is said once, the frames are counted.
+            if frame.error != last_fault {
+                if let Some(error) = &frame.error {
+                    warn!("frame {}: {error}", frame.seq);
+                }
+                last_fault.clone_from(&frame.error);
             }
             match self.frames.publish(frame) {
                 Err(Disconnected) => return Ended::ForGood,
