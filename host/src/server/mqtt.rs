@@ -29,8 +29,8 @@
 //! While the broker is away records for it are dropped and counted (`mqtt_records_dropped` of
 //! `/status`), and it is tried again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rumqttc::v5::mqttbytes::QoS;
@@ -82,6 +82,7 @@ pub(super) async fn publish(settings: MqttSettings, hub: Arc<Hub>, _alive: mpsc:
     let link = Arc::new(Link {
         client,
         is_up: AtomicBool::new(false),
+        is_looking: Mutex::new(None),
         hub: Arc::clone(&hub),
     });
     let greeting = Greeting {
@@ -124,6 +125,7 @@ async fn take_records(
         if let Record::Sample(sample) = record
             && let Some(is_looking) = looking.step(sample)
         {
+            *link.is_looking() = Some(is_looking);
             link.send(
                 &topics.of("looking"),
                 on_off(is_looking),
@@ -162,10 +164,18 @@ impl Topics {
 struct Link {
     client: AsyncClient,
     is_up: AtomicBool,
+    /// What `looking` says at present, for a broker that was away when it changed.
+    is_looking: Mutex<Option<bool>>,
     hub: Arc<Hub>,
 }
 
 impl Link {
+    fn is_looking(&self) -> MutexGuard<'_, Option<bool>> {
+        self.is_looking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends, or drops and counts.
     fn send(&self, topic: &str, payload: &str, quality: QoS, is_kept: bool) {
         let is_sent = self.is_up.load(Relaxed)
@@ -189,6 +199,11 @@ impl Greeting {
     fn say(&self, link: &Link) {
         let Topics { device, .. } = &self.topics;
         link.send(&self.topics.of("status"), "online", QoS::AtLeastOnce, true);
+        let is_looking = *link.is_looking();
+        if let Some(is_looking) = is_looking {
+            let topic = self.topics.of("looking");
+            link.send(&topic, on_off(is_looking), QoS::AtLeastOnce, true);
+        }
         if !self.home_assistant {
             return;
         }

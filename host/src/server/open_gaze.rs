@@ -84,6 +84,8 @@ pub(super) struct OpenGazeShared {
     plan: Plan,
     /// Whether a calibration that a client started goes on.
     is_calibrating: bool,
+    /// Calibrations that clients have started.
+    starts: u64,
     /// As CALIBRATE_SHOW was set; the targets are the client's to show.
     is_showing: bool,
     /// What came out of the last one.
@@ -106,6 +108,7 @@ impl Default for OpenGazeShared {
                 delay_s: 0.5,
             },
             is_calibrating: false,
+            starts: 0,
             is_showing: false,
             result: Vec::new(),
             user: UserData::default(),
@@ -134,10 +137,30 @@ pub(super) struct OpenGaze {
     telling: Telling,
     /// The answer to a start that is not there yet.
     starting: Option<oneshot::Receiver<Result<(), String>>>,
+    /// Number of the calibration that this client started.
+    driving: Option<u64>,
+}
+
+/// A client that leaves takes its calibration along: nobody shows the points any more.
+impl Drop for OpenGaze {
+    fn drop(&mut self) {
+        let mut shared = self.shared();
+        let is_driving = self.driving == Some(shared.starts) && shared.is_calibrating;
+        shared.is_calibrating &= !is_driving;
+        drop(shared);
+        if is_driving {
+            self.ask(CalibrateMessage::Discard);
+        }
+    }
 }
 
 impl OpenGaze {
     pub(super) fn new(shared: Arc<Mutex<OpenGazeShared>>, hub: Arc<Hub>) -> Self {
+        // A value for one record is not for those who come after it.
+        let user_sent = {
+            let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.user_change
+        };
         OpenGaze {
             shared,
             hub,
@@ -149,9 +172,10 @@ impl OpenGaze {
             frame_size_px: [0; 2],
             frame_rate_hz: 0.0,
             last_t_us: None,
-            user_sent: 0,
+            user_sent,
             telling: Telling::default(),
             starting: None,
+            driving: None,
         }
     }
 }
@@ -211,7 +235,7 @@ impl Dialect for OpenGaze {
             Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => {
                 // The client waits for a result: there is none.
                 self.starting = None;
-                self.shared().is_calibrating = false;
+                self.end_driving();
                 self.telling.refuse(out);
             }
         }
@@ -225,15 +249,18 @@ impl OpenGaze {
         }
         // Nothing is told of one that others have started.
         if let Some(targets) = self.telling.tell(calibration, out) {
-            let mut shared = self.shared();
-            shared.result = targets.to_vec();
-            shared.is_calibrating = false;
-            drop(shared);
+            self.shared().result = targets.to_vec();
+            self.end_driving();
             if calibration.stage == Stage::Review {
                 // Not good enough to be kept, and nobody is there to judge.
                 self.ask(CalibrateMessage::Discard);
             }
         }
+    }
+
+    fn end_driving(&mut self) {
+        self.driving = None;
+        self.shared().is_calibrating = false;
     }
 
     /// Hands a message to the session; none when it is too busy.
@@ -300,12 +327,21 @@ impl OpenGaze {
         let Ok(user) = UserName::new(user.unwrap_or(DEFAULT_USER)) else {
             return false;
         };
+        // Without points the session would show its own, which this client does not.
+        if self.shared().plan.points.is_empty() {
+            return false;
+        }
         let start = self.shared().plan.start(user);
         let Some(answer) = self.ask(CalibrateMessage::Start(start)) else {
             return false;
         };
         self.starting = Some(answer);
-        self.shared().is_calibrating = true;
+        let mut shared = self.shared();
+        shared.is_calibrating = true;
+        shared.starts += 1;
+        let number = shared.starts;
+        drop(shared);
+        self.driving = Some(number);
         self.telling.begin();
         true
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use super::fan_out::{Admission, Hub, KindSet};
@@ -209,6 +210,7 @@ async fn talk(
     let mut bytes = [0; 4096];
     let mut out = Vec::new();
     let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stopped = hub.stopped();
     tokio::pin!(stopped);
     loop {

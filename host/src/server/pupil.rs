@@ -51,8 +51,11 @@ use crate::record::TimedRecord;
 
 use messages::Messages;
 
-/// Messages of clients that may wait for a subscriber.
-const BACKBONE_QUEUE: usize = 256;
+/// Messages of clients that may wait for a subscriber: with the longest ones, 4 MiB.
+const BACKBONE_QUEUE: usize = 64;
+
+/// Bytes of them that are written to a subscriber in one go; the rest waits for the next.
+const MOST_AT_ONCE: usize = 256 << 10;
 
 /// Most subscriptions of one client, and longest prefix.
 const MAX_SUBSCRIPTIONS: usize = 256;
@@ -227,7 +230,7 @@ impl Subscriber {
     }
 
     fn pass_on(&mut self, out: &mut Vec<u8>) {
-        loop {
+        while out.len() < MOST_AT_ONCE {
             match self.backbone.try_recv() {
                 Ok(parts) => {
                     let topic = parts.first().map_or(&[][..], Vec::as_slice);

@@ -3,8 +3,9 @@
 //! A connection is a state machine of bytes in and bytes out, so that it needs no task or queue of
 //! its own. Subscriptions are understood both as messages (3.0) and as commands (3.1).
 
-/// Longest message of a client, all parts together.
-const MAX_MESSAGE: usize = 1 << 20;
+/// Longest message of a client, all parts together; notifications and annotations have hundreds of
+/// bytes, and every subscriber is sent them.
+const MAX_MESSAGE: usize = 64 << 10;
 
 /// Most parts of a message.
 const MAX_PARTS: usize = 64;

@@ -42,15 +42,22 @@ impl Command {
     }
 }
 
-/// A client sent more than an element can have.
+/// Why a connection ends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(super) enum ParseError {
+    /// More than an element can have.
+    TooLong,
+    /// The first byte begins no element. A web page can make a browser send elements in the body of a
+    /// request, behind the request's own words; its user must not be calibrated by it.
+    NotAnElement,
+}
 
 /// Cuts a stream of bytes into commands. Lenient, as clients need it: blanks anywhere between
-/// words, no blank before `/>`, anything between elements.
+/// words, no blank before `/>`, anything between elements; before the first, blanks alone.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     buffer: Vec<u8>,
+    has_begun: bool,
 }
 
 impl Parser {
@@ -60,10 +67,11 @@ impl Parser {
         &mut self,
         bytes: &[u8],
         mut take: impl FnMut(Option<Command>),
-    ) -> Result<(), TooLong> {
+    ) -> Result<(), ParseError> {
         for &byte in bytes {
             match byte {
                 b'<' => {
+                    self.has_begun = true;
                     self.buffer.clear();
                     self.buffer.push(byte);
                 }
@@ -72,8 +80,11 @@ impl Parser {
                     take(parse_element(&element));
                     self.buffer.clear();
                 }
+                _ if !self.has_begun && !byte.is_ascii_whitespace() => {
+                    return Err(ParseError::NotAnElement);
+                }
                 _ if self.buffer.is_empty() => {}
-                _ if self.buffer.len() == MAX_ELEMENT => return Err(TooLong),
+                _ if self.buffer.len() == MAX_ELEMENT => return Err(ParseError::TooLong),
                 _ => self.buffer.push(byte),
             }
         }
@@ -232,12 +243,27 @@ mod tests {
     #[test]
     fn rubbish_is_no_command_and_an_endless_element_is_refused() {
         assert_eq!(
-            commands(&["hello <x> <SET> <SET ID> <SET ID=\"a>"]),
+            commands(&["<x> hello <SET> <SET ID> <SET ID=\"a>"]),
             [None, None, None, None]
         );
         let mut parser = Parser::default();
         let endless = format!("<{}", "x".repeat(MAX_ELEMENT + 1));
-        assert_eq!(parser.feed(endless.as_bytes(), |_| {}), Err(TooLong));
+        assert_eq!(
+            parser.feed(endless.as_bytes(), |_| {}),
+            Err(ParseError::TooLong)
+        );
+    }
+
+    #[test]
+    fn what_a_browser_sends_is_no_client() {
+        let request = b"POST / HTTP/1.1\r\n\r\n<SET ID=\"CALIBRATE_START\" STATE=\"1\" />";
+        let fed = Parser::default().feed(request, |command| panic!("{command:?} was obeyed"));
+        assert_eq!(fed, Err(ParseError::NotAnElement));
+        let mut n_commands = 0;
+        let fed = Parser::default().feed(b"\r\n <GET ID=\"A\" />, then <GET ID=\"B\" />", |_| {
+            n_commands += 1;
+        });
+        assert_eq!((fed, n_commands), (Ok(()), 2));
     }
 
     #[test]
