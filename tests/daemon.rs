@@ -1,5 +1,8 @@
 //! The real program on the synthetic observer: start, subscribe, stop.
 
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
 use gaze_tests::{Client, Daemon, run_gazed};
 
 const GAZED: &str = env!("CARGO_BIN_EXE_gazed");
@@ -88,6 +91,31 @@ fn sigterm_ends_it_with_success_and_removes_the_socket() {
         assert!(status.success(), "{status}: {said}");
         assert!(!socket.exists());
     }
+}
+
+#[test]
+fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut word = [0; 64];
+    let mut heard = || {
+        let n = manager.recv(&mut word).unwrap();
+        String::from_utf8_lossy(&word[..n]).trim_end().to_owned()
+    };
+    let notify_socket = format!("NOTIFY_SOCKET={}", path.display());
+    let command = ["WATCHDOG_USEC=1000", &notify_socket, GAZED, "run"];
+    let daemon = Daemon::start_as("env", &command, SYNTHETIC);
+    assert_eq!(heard(), "READY=1");
+    assert_eq!(heard(), "WATCHDOG=1");
+    daemon.signal("TERM");
+    let (status, said) = daemon.wait();
+    assert!(status.success(), "{status}: {said}");
+    let last = std::iter::repeat_with(heard).find(|word| word != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use gaze_calibration::UserName;
+use sd_notify::NotifyState;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{info, warn};
@@ -20,7 +21,7 @@ use crate::cli::{
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
 use crate::metrics::Metrics;
-use crate::notify::{Notifier, Progress, Watchdog};
+use crate::notify::{Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
 use crate::{
@@ -110,21 +111,23 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
     let on_signal = stop.clone();
     let signals_handle = signals.handle();
-    let notifier = Notifier::from_environment().context("cannot talk to the service manager")?;
     let mut watchdog = Watchdog::from_environment();
-    let trouble = |error: std::io::Error| warn!("the service manager does not listen: {error}");
-    notifier.ready("running").unwrap_or_else(trouble);
+    let tell = |word| {
+        sd_notify::notify(&[word])
+            .unwrap_or_else(|error| warn!("the service manager does not listen: {error}"));
+    };
+    tell(NotifyState::Ready);
     daemon.spawn_signal_thread(move || {
         if signals.forever().next().is_some() {
             on_signal.raise();
         }
     })?;
     while !stop.wait(TURN) {
-        if let Err(error) = watchdog.step(&notifier, Progress::of(&metrics), Instant::now()) {
-            trouble(error);
+        if watchdog.step(Progress::of(&metrics), Instant::now()) {
+            tell(NotifyState::Watchdog);
         }
     }
-    notifier.stopping().unwrap_or_else(trouble);
+    tell(NotifyState::Stopping);
     signals_handle.close();
     daemon.join()?;
     Ok(ExitCode::SUCCESS)
