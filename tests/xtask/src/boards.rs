@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::shell::{cargo, command, need, output, root, run, scratch};
+use crate::shell::{cargo, command, need, output, root, run, scratch, target};
 
 /// Where the RP2040's flash begins.
 const RP2040_FLASH: u32 = 0x1000_0000;
@@ -15,7 +15,8 @@ const RP2040_FLASH: u32 = 0x1000_0000;
 ///
 /// - the trace of `gaze-signal`, played on an emulated Cortex-M;
 /// - the micro:bit's program in QEMU, at the other end of a terminal from the real `gazed`;
-/// - the Pico's flashable image in rp2040js, its pins read from outside.
+/// - the Pico's flashable image in rp2040js, its pins read from outside;
+/// - the program for a Pi's own pins, which prints what they would do.
 ///
 /// A build of the whole workspace proves nothing here: the host turns `std` features on for all.
 pub fn all() -> Result<()> {
@@ -33,7 +34,8 @@ pub fn all() -> Result<()> {
         );
     }
     on_terminal(&microbit)?;
-    in_rp2040js(&rp2040)
+    in_rp2040js(&rp2040)?;
+    on_linux()
 }
 
 /// `cargo` for the instruction set of the Cortex-M0, in a board's folder.
@@ -162,18 +164,54 @@ fn segments(file: &[u8]) -> Result<(Vec<Segment>, usize)> {
 /// The micro:bit's program in QEMU: `gazed board test` talks to it through a terminal, and what it
 /// prints is compared with the transcript that is kept.
 fn on_terminal(image: &Image) -> Result<()> {
-    // As the tests build it: another selection of packages would build every dependency again.
-    run(&mut cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let program = gazed()?;
     let emulator = Emulator::start(&image.elf)?;
-    let program = target.join("debug/gazed").to_string_lossy().into_owned();
     let said = output(&mut command(
         &program,
         &["board", "test", "--port", &emulator.terminal],
     ))?;
     drop(emulator);
     compare("microbit", &said)
+}
+
+/// The real `gazed`.
+fn gazed() -> Result<String> {
+    // As the tests build it: another selection of packages would build every dependency again.
+    run(&mut cargo(&["test", "--workspace", "--no-run", "--quiet"]))?;
+    let program = target().join("debug/gazed");
+    Ok(program.to_string_lossy().into_owned())
+}
+
+/// `gazed-gpio` with pins that print, at the other end of its terminal the real `gazed`.
+fn on_linux() -> Result<()> {
+    let folder = root().join("firmware/boards/linux");
+    run(cargo(&["build", "--quiet"])
+        .current_dir(&folder)
+        .env_remove("CARGO_TARGET_DIR"))?;
+    let program = gazed()?;
+    let port = scratch("boards")?.join("linux");
+    let mut child = Command::new(folder.join("target/debug/gazed-gpio"))
+        .args(["--simulate", "--port"])
+        .arg(&port)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start gazed-gpio")?;
+    let pins = child.stdout.take().context("it is piped")?;
+    // Its first step turns the pins off; by then the terminal is there.
+    let mut pins = BufReader::new(pins).lines();
+    let first = pins.next().context("gazed-gpio printed nothing")??;
+    let said = output(&mut command(
+        &program,
+        &["board", "test", "--port", &port.to_string_lossy()],
+    ));
+    let _ = child.kill();
+    let _ = child.wait();
+    let said = said?;
+    let changes: Vec<String> = pins.collect::<Result<_, _>>()?;
+    compare(
+        "linux",
+        &format!("{said}\npins:\n{first}\n{}\n", changes.join("\n")),
+    )
 }
 
 /// A running QEMU and the terminal that its serial line leads to.
