@@ -32,7 +32,7 @@ use crate::frame::Frame;
 use crate::stop::StopFlag;
 
 pub use error::CameraError;
-pub use luma::PixelFormat;
+pub use luma::{PixelFormat, extract};
 pub use spec::{CommandLine, SourceSpec, SpecError};
 
 /// What [`FrameSource::capture`] got.

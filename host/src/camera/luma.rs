@@ -104,7 +104,7 @@ impl FromStr for PixelFormat {
 ///
 /// `stride` is the distance between rows in `raw`, bytes. Returns false when `raw` is too short
 /// or the format is compressed; `luma` is in no defined state then.
-pub(super) fn extract(
+pub fn extract(
     format: PixelFormat,
     raw: &[u8],
     stride: usize,

@@ -1,13 +1,17 @@
 //! The Debian package: put together from the repository's own files by `dpkg-deb`.
+//!
+//! Not by `cargo-deb`: it would have to be built first (minutes on a Pi), and what is here beside a list of
+//! files is what it has not: the package is tried out, and two versions of it can be made of one program.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use crate::shell::{cargo, command, need, output, root, run, scratch};
+use crate::shell::{cargo, command, need, output, root, run, scratch, target};
 
 /// Largest package, as the Pi's users download it.
 const MAX_PACKAGE_BYTES: u64 = 10_000_000;
@@ -18,20 +22,22 @@ pub struct DebArgs {
     /// For which machines
     #[arg(long, value_enum, default_value = "amd64")]
     target: Architecture,
-    /// A program that was built elsewhere; without it this machine builds one, for itself
+    /// A program that is built already
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
 }
 
 /// Debian's names.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Architecture {
+pub enum Architecture {
+    /// Most computers.
     Amd64,
+    /// The Raspberry Pi 3 and later with a system of 64 bits.
     Arm64,
 }
 
 impl Architecture {
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Architecture::Amd64 => "amd64",
             Architecture::Arm64 => "arm64",
@@ -45,7 +51,26 @@ impl Architecture {
             Architecture::Arm64 => 183,
         }
     }
+
+    const fn is_this_machine(self) -> bool {
+        match self {
+            Architecture::Amd64 => cfg!(target_arch = "x86_64"),
+            Architecture::Arm64 => cfg!(target_arch = "aarch64"),
+        }
+    }
+
+    /// Where its release builds are.
+    pub fn release_folder(self) -> PathBuf {
+        if self.is_this_machine() {
+            target().join("release")
+        } else {
+            target().join(ARM64).join("release")
+        }
+    }
 }
+
+/// Rust's name of 64-bit Arm.
+const ARM64: &str = "aarch64-unknown-linux-gnu";
 
 /// A file of the package: where it comes from, where it goes, its mode.
 const FILES: &[(&str, &str, u32)] = &[
@@ -84,6 +109,13 @@ const FILES: &[(&str, &str, u32)] = &[
 /// Files that `dpkg` must not overwrite when somebody has changed them.
 const SETTINGS: &str = "/etc/gazed/gazed.toml\n";
 
+/// What completes the command line in each shell.
+const COMPLETIONS: &[(&str, &str)] = &[
+    ("bash", "usr/share/bash-completion/completions/gazed"),
+    ("fish", "usr/share/fish/vendor_completions.d/gazed.fish"),
+    ("zsh", "usr/share/zsh/vendor-completions/_gazed"),
+];
+
 /// Pages that are read compressed.
 const COMPRESSED: &[&str] = &[
     "usr/share/man/man1/gazed.1",
@@ -93,28 +125,11 @@ const COMPRESSED: &[&str] = &[
 /// Builds the package and tries it: unpacked, installed, removed and purged in a folder that stands
 /// for a system.
 pub fn build(arguments: &DebArgs) -> Result<()> {
-    need(&[("dpkg-deb", "dpkg"), ("gzip", "gzip")])?;
     let binary = match &arguments.binary {
         Some(binary) => binary.clone(),
-        None => {
-            ensure!(
-                arguments.target.elf_machine() == ELF_OF_THIS_MACHINE,
-                "build gazed for {0} first (firmware/README.md has the tool chain's name) and give \
-                 it with --binary",
-                arguments.target.name()
-            );
-            run(&mut cargo(&[
-                "build",
-                "--release",
-                "-p",
-                "gaze-host",
-                "--bin",
-                "gazed",
-            ]))?;
-            scratch(".")?.join("../release/gazed")
-        }
+        None => program(arguments.target)?,
     };
-    let package = pack(&binary, arguments.target)?;
+    let package = pack(&binary, arguments.target, &version()?)?;
     let bytes = fs::metadata(&package)?.len();
     println!("{}: {:.1} MB", package.display(), bytes as f64 / 1e6);
     ensure!(
@@ -124,12 +139,56 @@ pub fn build(arguments: &DebArgs) -> Result<()> {
     try_out(&package)
 }
 
-#[cfg(target_arch = "aarch64")]
-const ELF_OF_THIS_MACHINE: u16 = Architecture::Arm64.elf_machine();
-#[cfg(not(target_arch = "aarch64"))]
-const ELF_OF_THIS_MACHINE: u16 = Architecture::Amd64.elf_machine();
+/// The release build of `gazed`.
+pub fn program(target: Architecture) -> Result<PathBuf> {
+    run(&mut release(target, &["--bin", "gazed"])?)?;
+    Ok(target.release_folder().join("gazed"))
+}
 
-fn pack(binary: &Path, target: Architecture) -> Result<PathBuf> {
+/// `cargo build --release` for a machine, of these parts of the host.
+pub fn release(target: Architecture, parts: &[&str]) -> Result<Command> {
+    let arguments = [&["build", "--release", "-p", "gaze-host"], parts].concat();
+    if target.is_this_machine() {
+        return Ok(cargo(&arguments));
+    }
+    ensure!(
+        target == Architecture::Arm64,
+        "only this machine can build for {}",
+        target.name()
+    );
+    let folder = scratch("bare-metal")?;
+    run(command("bash", &[])
+        .arg(root().join("tests/pi/toolchain.sh"))
+        .arg(&folder))?;
+    let line = format!(
+        ". \"$ENVIRONMENT\" && exec cargo {} --target {ARM64}",
+        arguments.join(" ")
+    );
+    let mut build = command("bash", &["-c", &line]);
+    build
+        .env("ENVIRONMENT", folder.join("env-arm64"))
+        // The environment may name another compiler than the one that built this.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    Ok(build)
+}
+
+/// Runs a program that was built for a machine, here, and gives what it printed.
+pub fn said_by(binary: &Path, target: Architecture, arguments: &[&str]) -> Result<String> {
+    if target.is_this_machine() {
+        return output(Command::new(binary).args(arguments));
+    }
+    need(&[("qemu-aarch64-static", "qemu-user-static")])?;
+    output(
+        command("qemu-aarch64-static", &["-L", "/usr/aarch64-linux-gnu"])
+            .arg(binary)
+            .args(arguments),
+    )
+}
+
+/// Makes the package of a version.
+pub fn pack(binary: &Path, target: Architecture, version: &str) -> Result<PathBuf> {
+    need(&[("dpkg-deb", "dpkg"), ("gzip", "gzip")])?;
     let program = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     let machine = program.get(18..20).context("the program is cut off")?;
     ensure!(
@@ -156,7 +215,11 @@ fn pack(binary: &Path, target: Architecture) -> Result<PathBuf> {
     for path in COMPRESSED {
         run(command("gzip", &["-9n"]).arg(tree.join(path)))?;
     }
-    let version = version()?;
+    manual_is_complete(&said_by(binary, target, &["--help"])?)?;
+    for (shell, path) in COMPLETIONS {
+        let words = said_by(binary, target, &["completions", shell])?;
+        put(&tree, path, words.as_bytes(), 0o644)?;
+    }
     let size_kib = program.len() / 1024 + 256;
     let control = format!(
         "Package: gazed\nVersion: {version}\nArchitecture: {}\nMaintainer: the authors of gazed <gazed@localhost>\n\
@@ -178,6 +241,32 @@ fn pack(binary: &Path, target: Architecture) -> Result<PathBuf> {
     Ok(package)
 }
 
+/// The manual page names every command.
+fn manual_is_complete(help: &str) -> Result<()> {
+    let manual = fs::read_to_string(root().join("host/package/gazed.1"))?;
+    let commands = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next());
+    let headings: Vec<&str> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix(".B "))
+        .flat_map(|line| line.split([',', ' ']))
+        .collect();
+    let mut n = 0;
+    for command in commands.filter(|command| *command != "help") {
+        n += 1;
+        ensure!(
+            headings.contains(&command),
+            "host/package/gazed.1 does not name the command {command}"
+        );
+    }
+    ensure!(n > 0, "gazed --help lists no commands");
+    Ok(())
+}
+
 fn put(tree: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let path = tree.join(to);
     fs::create_dir_all(path.parent().context("every file is in a folder")?)?;
@@ -187,7 +276,7 @@ fn put(tree: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<()> {
 }
 
 /// The workspace's version.
-fn version() -> Result<String> {
+pub fn version() -> Result<String> {
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     let line = manifest
         .lines()

@@ -5,7 +5,10 @@ mod bench_events;
 mod boards;
 mod checks;
 mod clients;
+mod cost;
 mod deb;
+mod machine;
+mod pi;
 mod server_bench;
 mod shell;
 
@@ -21,7 +24,7 @@ struct Cli {
     step: Step,
 }
 
-/// One step; `ci` runs them all, save the benches and `smoke`.
+/// One step; `ci` runs them all, save what takes long: benches, `smoke`, `pi` and `cost`.
 #[derive(Subcommand)]
 enum Step {
     /// Every check below, in order, stopping at the first that fails
@@ -53,6 +56,10 @@ enum Step {
     Smoke,
     /// The Debian package, tried out in a folder; needs a release build
     Deb(deb::DebArgs),
+    /// The package's trials in the virtual Pi: arm64 Debian with systemd and a camera, emulated; root
+    Pi(pi::PiArgs),
+    /// What a frame costs a Pi 4, in instructions, counted by an emulator; root
+    Cost(cost::CostArgs),
     /// Speed and memory side by side with MediaPipe, in one run
     Bench {
         /// Half an hour of media time for the memory-growth run instead of one minute
@@ -111,6 +118,8 @@ fn main() -> Result<()> {
         Step::Training => checks::training(),
         Step::Smoke => checks::smoke(),
         Step::Deb(arguments) => deb::build(&arguments),
+        Step::Pi(arguments) => pi::run_all(&arguments),
+        Step::Cost(arguments) => cost::run_all(&arguments),
         Step::Bench {
             part: Some(BenchPart::Server),
             ..
