@@ -17,8 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from gaze_models.data import on_canvas
 from gaze_models.eyes_evaluate import EyeNet, single_eye
-from gaze_models.program import BLOCK, SCREEN_MM, SMALLEST_BLOCK, Program, on_canvas, unpack
+from gaze_models.program import BLOCK, SCREEN_MM, SMALLEST_BLOCK, Program, unpack
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,7 +38,7 @@ HEADER = ["set", "session", "seq", "x_mm", "y_mm", "yaw", "pitch", "origin_x", "
 
 
 def g01_rows(program: Program, tar: Path) -> list[list[Any]]:
-    """Return a row for each face crop with gaze; a session is a block of consecutive file numbers."""
+    """Return a row for each face crop, cut short where it has no gaze; a session is a block of numbers."""
     folder = unpack(tar, program.folder / "g01")
     with (folder / "labels.csv").open() as file:
         rows = sorted(csv.DictReader(file), key=lambda row: int("".join(filter(str.isdigit, row["file"]))))
@@ -53,10 +54,14 @@ def g01_rows(program: Program, tar: Path) -> list[list[Any]]:
     out = []
     for number, row, block in zip(numbers, rows, blocks, strict=True):
         gaze, head = found[number]["gaze"], found[number]["head"]
-        if gaze is None or blocks.count(block) < SMALLEST_BLOCK:
+        if blocks.count(block) < SMALLEST_BLOCK:
             continue
         x = float(row["x_px"]) / float(row["screen_w_px"]) * SCREEN_MM[0]
         y = float(row["y_px"]) / float(row["screen_h_px"]) * SCREEN_MM[1]
+        if gaze is None:
+            # no answer: the judge charges it
+            out.append(["g01", block, number, x, y])
+            continue
         angles = [head["yaw_rad"], head["pitch_rad"], head["roll_rad"]]
         sight = [gaze["yaw_rad"], gaze["pitch_rad"], *gaze["origin_mm"], *angles, gaze["sigma_rad"]]
         out.append(["g01", block, number, x, y, *sight, *found[number]["features"]])
@@ -97,7 +102,8 @@ def main() -> None:
     samples = arguments.out / "samples.csv"
     with samples.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(HEADER + [f"f{k}" for k in range(len(rows[0]) - len(HEADER))])
+        longest = max(len(row) for row in rows)
+        writer.writerow(HEADER + [f"f{k}" for k in range(longest - len(HEADER))])
         writer.writerows(rows)
     command = ["cargo", "run", "--release", "--quiet", "-p", "gaze-calibration", "--example", "measure", "--"]
     ran = subprocess.run([*command, samples.resolve()], cwd=ROOT, capture_output=True, text=True, check=True)

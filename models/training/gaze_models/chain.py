@@ -16,18 +16,19 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from gaze_models.common import MODELS, onnx_session
-from gaze_models.data import FACE_CROP, FACE_SHIFT, FACE_SIDE, POINTS, Crop, draw_face, face_axes, face_crop, tile
-from gaze_models.face import COLUMNS, ROWS, find_faces
+from gaze_models.common import MODELS, onnx_session, thresholds
+from gaze_models.data import POINTS, Crop, draw_face, face_crop, tile
+from gaze_models.face import find_faces, letterbox
 
 
 class VisionChain:
-    """Finder while nobody is tracked, landmarks on every frame."""
+    """Finder while nobody is tracked, landmarks on every frame; with the manifest's thresholds, or another score."""
 
-    def __init__(self, models: Path, threshold: float, presence: float = 0.5) -> None:
+    def __init__(self, models: Path, threshold: float | None = None) -> None:
         self.finder = onnx_session(models / "onnx" / "face.onnx")
         self.landmarks = onnx_session(models / "onnx" / "landmarks.onnx")
-        self.threshold, self.presence = threshold, presence
+        self.threshold = thresholds(models, "face")["score"] if threshold is None else threshold
+        self.presence = thresholds(models, "landmarks")["presence"]
         self.crop: Crop | None = None
         self.finder_runs = 0
 
@@ -46,12 +47,7 @@ class VisionChain:
         return self._points(grey, self.crop) if first[0] is not None else first
 
     def _find(self, grey: np.ndarray) -> Crop | None:
-        rows, columns = grey.shape
-        scale = min(COLUMNS / columns, ROWS / rows)
-        width, height = round(columns * scale), round(rows * scale)
-        image = np.zeros((ROWS, COLUMNS), np.float32)
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        image[:height, :width] = cv2.resize(grey.astype(np.float32), (width, height), interpolation=method)
+        image, scale = letterbox(grey)
         cells = self.finder.run(None, {"image": (image / 255)[None, None]})[0][0]
         found = find_faces(cells, self.threshold)
         if not len(found):
@@ -75,8 +71,7 @@ def crop_of_five(five: np.ndarray) -> Crop:
     """Return the face crop of the finder's five points (pixels)."""
     points = np.zeros((POINTS, 2))
     points[[0, 8]], points[[16, 24]], points[43], points[44] = five[0], five[1], five[3], five[4]
-    eyes, mouth, u, scale = face_axes(points)
-    return Crop(eyes + FACE_SHIFT * (mouth - eyes), u, FACE_SIDE * scale, FACE_CROP, FACE_CROP)
+    return face_crop(points)
 
 
 def grey_frames(clip: Path) -> Iterator[np.ndarray]:
@@ -154,7 +149,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=MODELS)
-    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--threshold", type=float, help="score of a face; by default the manifest's")
     parser.add_argument("--reference", type=Path, help="folder written by gaze_models.reference, to compare with")
     parser.add_argument("--every", type=int, default=60, help="draw every n-th frame")
     arguments = parser.parse_args()

@@ -74,7 +74,7 @@ class Task(Protocol):
         """Yield the batches of the steps from `first_step` on, the same ones after a resume."""
 
     def loss(self, network: nn.Module, batch: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
-        """Return the loss terms of one batch; ``total`` is what is minimised."""
+        """Return the loss terms of one batch on the network's device; ``total`` is what is minimised."""
 
     def validate(self, network: nn.Module, page: Path, smoke: bool) -> dict[str, float]:
         """Return the figures of the validation people and write a page of example predictions."""
@@ -83,7 +83,7 @@ class Task(Protocol):
         """Return `GOLDEN_CASES` inputs per name, stacked in a new first axis; no real person's picture."""
 
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
-        """Measure the exported file on held-out people; write ``evaluation.json`` and pictures."""
+        """Measure the exported file on held-out people; write pictures and return the figures."""
 
 
 def stage_arguments(description: str) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -97,6 +97,11 @@ def stage_arguments(description: str) -> tuple[argparse.Namespace, dict[str, Any
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     return arguments, tomllib.loads(arguments.config.read_text())
+
+
+def thresholds(models: Path, name: str) -> dict[str, float]:
+    """Return the thresholds that the manifest states for a network."""
+    return tomllib.loads((models / "manifest.toml").read_text())[name]["thresholds"]
 
 
 def load_task(config: dict[str, Any], data: Path | None) -> Task:
@@ -114,6 +119,17 @@ def seed_everything(seed: int) -> None:
 def device() -> torch.device:
     """Return the GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def moved(batch: Any, to: torch.device) -> Any:  # noqa: ANN401
+    """Return a batch, a tensor or dictionaries and sequences of such, on a device."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(to)
+    if isinstance(batch, dict):
+        return {name: moved(value, to) for name, value in batch.items()}
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(moved(value, to) for value in batch)
+    return batch
 
 
 class Average:

@@ -162,12 +162,14 @@ def read_backgrounds(directory: Path, split: str | None = None, limit: int | Non
 
 
 def read_rendered(folder: Path | None, limit: int | None = None) -> list[Picture]:
-    """Read the face crops that `gaze_models.render` made, with their points; none where there is no folder.
+    """Read the face crops that `gaze_models.render` made, with their points; none where no folder is named.
 
-    Each render is a person of its own.
+    Several views in a row are of one person, as the header says.
     """
-    if folder is None or not (folder / "truth.json").exists():
+    if folder is None:
         return []
+    if not (folder / "truth.json").exists():
+        raise FileNotFoundError(f"{folder} holds no renders: make them first, with gaze_models.render")
     header = json.loads((folder / "truth.json").read_text())
     column = {name: k for k, name in enumerate(header["columns"])}
     table = np.fromfile(folder / "truth.f32", "<f4").reshape(-1, len(column))
@@ -182,14 +184,23 @@ def read_rendered(folder: Path | None, limit: int | None = None) -> list[Picture
         box = (np.array([[x, y], [x + w, y + h]]) - centre) * zoom + middle
         face = Face(box.reshape(-1), (points - centre) * zoom + middle, np.zeros(POINTS, np.float32))
         name = f"{folder.name}/{len(pictures)}"
-        pictures.append(Picture("renders", name, name, np.ascontiguousarray(grey), (face,)))
+        person = f"{folder.name}/person {len(pictures) // header['views_each']}"
+        pictures.append(Picture("renders", name, person, np.ascontiguousarray(grey), (face,)))
     return pictures
 
 
-def rendered_folder(config: dict[str, Any]) -> Path | None:
-    """Return the folder of renders that a config names, if it does."""
+def on_canvas(grey: np.ndarray) -> np.ndarray:
+    """Return a small picture in the middle of a grey 640x480 frame, or of a larger one that holds it."""
+    canvas = np.full((max(480, grey.shape[0]), max(640, grey.shape[1])), 128, np.uint8)
+    top, left = (canvas.shape[0] - grey.shape[0]) // 2, (canvas.shape[1] - grey.shape[1]) // 2
+    canvas[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
+    return canvas
+
+
+def rendered_folder(config: dict[str, Any], smoke: bool) -> Path | None:
+    """Return the folder of renders that a config names, if it does; a smoke run goes without."""
     name = config["train"].get("renders")
-    return None if name is None else Path(name)
+    return None if name is None or smoke else Path(name)
 
 
 def faces_folder(directory: Path) -> Path:

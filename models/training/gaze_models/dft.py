@@ -7,7 +7,6 @@ and says yaw and pitch. It is here to be compared with: ``export --models DIR`` 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,10 +137,11 @@ class DftTask(EyeTask):
     def validate(self, network: DftNetwork, page: Path, smoke: bool) -> dict[str, float]:
         """Return the median error on a few held-out people and renders; the page is the eyes shown."""
         figures, shown = {}, []
+        where = next(network.parameters()).device
         for name, chosen in held_out(self.folder, "val", 8 if smoke else 48).items():
 
             def run(eye: np.ndarray) -> np.ndarray:
-                return network(torch.from_numpy(eye[None])).numpy()[0]
+                return network(torch.from_numpy(eye[None]).to(where)).cpu().numpy()[0]
 
             figures[f"{name} gaze median"] = float(np.median(errors(run, chosen)))
             shown += [np.hstack([*pair]) for pair in plain_batch(chosen)["patches"].numpy()[:12]]
@@ -177,7 +177,6 @@ class DftTask(EyeTask):
                 network.run(None, inputs)
                 times[name].append(time.perf_counter() - start)
         results["ms_dft"], results["ms_eyes"] = (1e3 * float(np.median(times[k])) for k in ("dft", "eyes"))
-        (out / "evaluation.json").write_text(json.dumps(results, indent=2) + "\n")
         return results
 
     def card_figures(self, figures: dict[str, Any]) -> str:

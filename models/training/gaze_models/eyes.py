@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gaze_models.common import GOLDEN_CASES, ModelContract, smooth_noise
+from gaze_models.common import GOLDEN_CASES, ModelContract, moved, smooth_noise
 from gaze_models.data import tile
 from gaze_models.eyes_augment import (
     Faults,
@@ -161,7 +161,7 @@ def shape_of(eyes: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
     middle; in widths of the patch.
     """
     middle = (lids[..., 0, :] + lids[..., 8, :]) / 2
-    square = torch.tensor([1.0, PATCH_H / PATCH_W])
+    square = eyes.new_tensor([1.0, PATCH_H / PATCH_W])
     iris = (eyes[..., :2] - middle) * square
     heights = (torch.stack([lids[..., 2:7, 1].mean(-1), lids[..., 10:15, 1].mean(-1)], -1) - middle[..., 1:]) * 0.75
     return torch.cat([iris, eyes[..., 2:], heights], -1)
@@ -242,7 +242,7 @@ class EyeTask:
         beyond = torch.log(angle)[:, None] - log_sigma
         terms["sigma"] = torch.maximum(SIGMA_SHARE * beyond, (SIGMA_SHARE - 1) * beyond).mean()
         error = eye[..., :3] - truth[..., :3]
-        error = error * torch.tensor([1.0, PATCH_H / PATCH_W, 1.0])
+        error = error * error.new_tensor([1.0, PATCH_H / PATCH_W, 1.0])
         iris_seen = visible * ((truth[..., 3] - 0.1) / 0.25).clamp(0.1, 1)
         nothing = torch.zeros_like(error[..., :2])
         position = functional.huber_loss(error[..., :2], nothing, delta=0.02, reduction="none")
@@ -259,7 +259,7 @@ class EyeTask:
         terms["contour"] = (off / 0.02 * visible * batch["true_lids"]).mean()
         asked = torch.cat([shape_of(truth, batch["lids"]).flatten(1), batch["head"]], 1)
         known = (visible * batch["present"] * batch["true_lids"])[..., None].expand(b, 2, 6).flatten(1)
-        mask = torch.cat([known, torch.ones(b, 2)], 1)
+        mask = torch.cat([known, known.new_ones(b, 2)], 1)
         terms["auxiliary"] = ((network.auxiliary(features) - asked).abs() * mask).mean()
         terms["total"] = sum(w[name] * value for name, value in terms.items())
         return terms
@@ -428,6 +428,7 @@ def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
 def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dict[str, np.ndarray]:
     """Run the network over a set; ``eyes`` and ``truth`` are (n, 2, 4) as the network sees them (left mirrored)."""
     network.eval()
+    where = next(network.parameters()).device
     batch = plain_batch(chosen)
     n = min(limit or len(chosen.gaze), len(chosen.gaze))
     outputs: list[tuple[torch.Tensor, ...]] = []
@@ -435,8 +436,8 @@ def predict(network: nn.Module, chosen: EyeSet, limit: int | None = None) -> dic
         rows = slice(start, min(start + 256, n))
         patches = batch["patches"][rows].reshape(-1, 1, PATCH_H, PATCH_W)
         head = batch["head"][rows]
-        outputs.append(network(patches, head, torch.ones_like(head)))
-    gaze, log_sigma, eye, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
+        outputs.append(network(*moved((patches, head, torch.ones_like(head)), where)))
+    gaze, log_sigma, eye, features = (torch.cat(part).cpu().numpy() for part in zip(*outputs, strict=True))
     eye = eye.reshape(n, 2, -1).astype(np.float64)
     eyes = np.concatenate([eye[..., :3], 1 / (1 + np.exp(-eye[..., 3:4]))], -1)
     return {

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 import tarfile
 import tempfile
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,8 +215,7 @@ def measure_set(found: dict[str, np.ndarray], chosen: EyeSet, people: list[str])
 
 def measure_g01(net: EyeNet, folder: Path, models: Path) -> dict[str, Any]:
     """Run the whole chain and the calibration protocol on the face crops of g01, each on a 640x480 canvas."""
-    finder = tomllib.loads((models / "manifest.toml").read_text())["face"]
-    chain = VisionChain(models, finder["thresholds"]["score"])
+    chain = VisionChain(models)
     with (folder / "labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     numbers = np.array([int(re.findall(r"\d+", r["file"])[0]) for r in rows])
@@ -308,7 +305,10 @@ def raw_pixels(grey: np.ndarray, columns: int, rows: int) -> np.ndarray:
 
 
 def calibrate_nine(inputs: dict[str, np.ndarray], targets: np.ndarray, person: np.ndarray) -> dict[str, Any]:
-    """Run `nine_targets` for each person and method; the mean error with an interval by target or person."""
+    """Run `nine_targets` for each person and method; the mean error with an interval.
+
+    The interval is by person; of one person alone by rows of 25 frames, which are not independent of each other.
+    """
     results: dict[str, Any] = {}
     for name, values in inputs.items():
         errors, guesses, groups = [], [], []
@@ -504,7 +504,7 @@ def measure_gaze_sets(net: EyeNet, data: Path, models: Path) -> dict[str, Any]:
 
 
 def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
-    """Measure the exported eye network wherever truth exists; write ``evaluation.json``.
+    """Measure the exported eye network wherever truth exists.
 
     Parameters
     ----------
@@ -543,8 +543,6 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         results["robustness, renders"] = measure_robustness(net, part, [str(k) for k in keep], limit)
     if not smoke and task.data is not None:
         results |= measure_gaze_sets(net, task.data, onnx_file.parents[1])
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(results, indent=2) + "\n")
     return results
 
 

@@ -116,7 +116,8 @@ def main() -> None:
             real += [(picture.grey, f.points) for f in picture.faces if usable(f, picture, settings["smallest_s_px"])]
     jobs = [(folder / "real-seen.npz", real, False)]
     for split in SPLITS:
-        pictures = read_rendered(folder / f"renders-{split}")
+        renders = folder / f"renders-{split}"
+        pictures = read_rendered(renders) if renders.exists() else []
         jobs.append((folder / f"renders-{split}" / "seen.npz", [(p.grey, p.faces[0].points) for p in pictures], True))
     for file, faces, is_upright in jobs:
         if not faces:

@@ -461,13 +461,13 @@ class FaceTask:
         return FaceNetwork(self.config["network"]["fine"], self.config["network"]["coarse"])
 
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[Any]:
-        """Yield training batches."""
+        """Yield training batches; backgrounds that the present finder takes for faces come more often."""
         limit = 24 if smoke else None
         size = self.config["train"]["batch"]
         most = limit or self.config["train"]["most_renders"]
         backgrounds = read_backgrounds(self.data, "train", limit)
         samples = SceneSamples(
-            read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config), most),
+            read_faces(self.data, "train", limit) + read_rendered(rendered_folder(self.config, smoke), most),
             backgrounds,
             self.config["seed"],
             first_step * size,
@@ -479,8 +479,7 @@ class FaceTask:
 
     def loss(self, network: nn.Module, batch: Any) -> dict[str, torch.Tensor]:  # noqa: ANN401
         """Return focal loss on scores, GIoU on boxes and L1 on the five points."""
-        where = next(network.parameters()).device
-        image, target = (b.to(where) for b in batch)
+        image, target = batch
         cells = network(image)
         state = target[..., 0]
         asked, faces = state >= 0, state > 0

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from gaze_models.common import bootstrap_interval, interval_text
-from gaze_models.data import read_backgrounds, read_face_set, split_of_picture
+from gaze_models.data import on_canvas, read_backgrounds, read_face_set, split_of_picture
 
 MARKS = Path(__file__).parents[1] / "marks" / "blinks.csv"
 
@@ -82,14 +82,6 @@ def unpack(tar: Path, folder: Path) -> Path:
     with tarfile.open(tar) as archive:
         archive.extractall(folder, filter="data")
     return next(folder.rglob("labels.csv")).parent
-
-
-def on_canvas(picture: np.ndarray) -> np.ndarray:
-    """Return a picture in the middle of a grey 640x480 canvas."""
-    canvas = np.full((480, 640), 128, np.uint8)
-    top, left = (480 - picture.shape[0]) // 2, (640 - picture.shape[1]) // 2
-    canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
-    return canvas
 
 
 def nearest_to_places(points: np.ndarray, screen: np.ndarray) -> list[int]:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from gaze_models.chain import VisionChain
 from gaze_models.common import MODELS, bootstrap_interval, interval_text
-from gaze_models.data import Picture, eye_crops, eye_distance, read_backgrounds, read_faces
+from gaze_models.data import Picture, eye_crops, eye_distance, on_canvas, read_backgrounds, read_faces
 from gaze_models.eyes_evaluate import SPOILT, EyeNet
 from gaze_models.eyes_patches import cut_contract
 from gaze_models.head_pose import head_angles
@@ -29,14 +29,6 @@ WEBCAM_FACE = 70
 """Least width of a face in pixels: that of a head 1.3 m from a 640x480 webcam."""
 OFFICE_WIDTH = 384
 """Pictures are shrunk to the width of an office webcam of the BioID set for the eye centres."""
-
-
-def on_canvas(grey: np.ndarray) -> np.ndarray:
-    """Return a small picture in the middle of a grey 640x480 frame."""
-    canvas = np.full((max(480, grey.shape[0]), max(640, grey.shape[1])), 128, np.uint8)
-    top, left = (canvas.shape[0] - grey.shape[0]) // 2, (canvas.shape[1] - grey.shape[1]) // 2
-    canvas[top : top + grey.shape[0], left : left + grey.shape[1]] = grey
-    return canvas
 
 
 def irises(net: EyeNet, grey: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -49,8 +41,7 @@ def irises(net: EyeNet, grey: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def measure_chain(models: Path, data: Path, limit: int | None) -> dict[str, Any]:
     """Measure the finder confirmed by the landmarks, and the irises, on test people and pictures without a face."""
-    threshold = tomllib.loads((models / "manifest.toml").read_text())["face"]["thresholds"]["score"]
-    chain, net = VisionChain(models, threshold), EyeNet(models / "onnx" / "eyes.onnx")
+    chain, net = VisionChain(models), EyeNet(models / "onnx" / "eyes.onnx")
 
     def look(grey: np.ndarray) -> np.ndarray | None:
         chain.crop = None

@@ -18,6 +18,7 @@ from gaze_models.common import (
     learning_rate,
     load_checkpoint,
     load_task,
+    moved,
     plot_curves,
     save_checkpoint,
     seed_everything,
@@ -68,7 +69,7 @@ def main() -> None:
     for step, batch in zip(range(first, steps), task.batches(first, steps, arguments.smoke), strict=False):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, settings["learning_rate"], settings["warm_up"])
-        terms = task.loss(network, batch)
+        terms = task.loss(network, moved(batch, device()))
         optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings["clip"])

@@ -1,10 +1,27 @@
 """Crops, mirroring and the finder's targets."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from gaze_models.augment import close_eyes
-from gaze_models.data import FLIP, POINTS, Crop, eye_crops, face_axes, face_crop, flip_points, openness, split_of
+from gaze_models.common import moved
+from gaze_models.data import (
+    FLIP,
+    POINTS,
+    Crop,
+    eye_crops,
+    face_axes,
+    face_crop,
+    flip_points,
+    openness,
+    read_rendered,
+    rendered_folder,
+    split_of,
+)
 from gaze_models.face import CELLS, cell_grid, find_faces, targets
 
 
@@ -119,3 +136,27 @@ def test_overlapping_finds_become_one() -> None:
     found = find_faces(cells, 0.5)
     assert len(found) == 2
     np.testing.assert_allclose(found[:, 1], [120, 50])
+
+
+def test_views_of_one_person_have_one_identity(tmp_path: Path) -> None:
+    columns = ["face_crop_cx", "face_crop_cy", "face_crop_w"] + [f"box_{side}" for side in "xywh"]
+    columns += [f"lm{k}_{axis}" for k in range(POINTS) for axis in "xy"]
+    header = {"count": 8, "seed": 40, "views_each": 4, "faces": [8, 160, 160], "columns": columns}
+    (tmp_path / "truth.json").write_text(json.dumps(header))
+    np.ones((8, len(columns)), "<f4").tofile(tmp_path / "truth.f32")
+    np.zeros((8, 160, 160), np.uint8).tofile(tmp_path / "faces.u8")
+    identities = [picture.identity for picture in read_rendered(tmp_path)]
+    assert [identities.index(one) for one in identities] == [0, 0, 0, 0, 4, 4, 4, 4]
+
+
+def test_renders_that_a_config_names_must_be_there(tmp_path: Path) -> None:
+    config = {"train": {"renders": str(tmp_path / "nowhere")}}
+    assert read_rendered(rendered_folder(config, smoke=True)) == []
+    with pytest.raises(FileNotFoundError, match="make them first"):
+        read_rendered(rendered_folder(config, smoke=False))
+
+
+def test_a_batch_is_moved_as_a_whole() -> None:
+    tensor = torch.zeros(2)
+    found = moved({"a": tensor, "b": [tensor, (tensor,)]}, torch.device("meta"))
+    assert {found["a"].device.type, found["b"][0].device.type, found["b"][1][0].device.type} == {"meta"}
