@@ -87,6 +87,8 @@ pub struct FeatureRow {
     pub is_first: bool,
     interval: Span,
     sums: Option<SampleSums>,
+    /// Whether gaze goes missing within the ticks that the row waited for.
+    is_closing: bool,
 }
 
 impl FeatureStream {
@@ -205,6 +207,7 @@ impl Flow {
             is_first: core::mem::take(&mut self.is_first),
             interval: self.interval,
             sums,
+            is_closing: self.waiting.iter().any(|(_, sums)| sums.is_none()),
         });
     }
 }
@@ -299,14 +302,18 @@ impl Network {
     /// Takes the sample at `at`; none while gaze is missing.
     pub fn step(&mut self, at: Timestamp, sample: Option<&UsableSample>, out: &mut EventBuf) {
         let (decider, segments) = (&mut self.decider, &mut self.segments);
-        let mut decide = |row: FeatureRow| segments.step(decider.step(&row), row.sums, out);
+        let mut decide = |row: FeatureRow| {
+            segments.step(decider.step(&row), row.sums, row.is_closing, out);
+        };
         self.features.step_usable(at, sample, &mut decide);
     }
 
     /// Decides what waits, completes what is open, and forgets everything.
     pub fn flush(&mut self, out: &mut EventBuf) {
         let (decider, segments) = (&mut self.decider, &mut self.segments);
-        let mut decide = |row: FeatureRow| segments.step(decider.step(&row), row.sums, out);
+        let mut decide = |row: FeatureRow| {
+            segments.step(decider.step(&row), row.sums, row.is_closing, out);
+        };
         self.features.finish(&mut decide);
         self.segments.finish(out);
     }

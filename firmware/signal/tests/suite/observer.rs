@@ -88,3 +88,19 @@ fn the_classic_detectors_find_what_they_were_made_for() {
         assert!(right > 0.97, "{detector:?}: {scores:?}");
     }
 }
+
+#[test]
+fn the_network_keeps_fixations_over_blinks() {
+    let settings = EventSettings {
+        detector: Detector::Network,
+        ..EventSettings::default()
+    };
+    let scores = play(settings, Habits::default(), Camera::webcam(0.1), 2);
+    let right = scores.fixations.once as f64 / scores.fixations.scripted as f64;
+    assert!(right > 0.98, "{scores:?}");
+    // One fixation in six has a blink, so that splitting those alone would be 0.84.
+    let mut settings = settings;
+    settings.network.merge_over_blink_deg = 0.0;
+    let split = play(settings, Habits::default(), Camera::webcam(0.1), 2);
+    assert!(split.fixations.split > 50, "{split:?}");
+}
