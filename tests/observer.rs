@@ -161,7 +161,7 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         "median error {median_deg:.2} deg; {lost} of {open} open frames without gaze; \
          once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations"
     );
-    // The aim is 2°, and every fixation; measured are 2.4° and 99 %. The bounds leave room for
+    // The aim is 2°, and every fixation; measured are 2.4° and all. The bounds leave room for
     // another compiler's rounding, not for a worse chain.
     assert!(
         median_deg <= 2.9,
@@ -173,7 +173,7 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
     );
     assert_eq!(blinks_once, blinks, "each blink is reported once");
     assert!(
-        fixations_once * 100 >= fixations * 96,
+        fixations_once * 100 >= fixations * 98,
         "{fixations_once} of {fixations} fixations above 150 ms"
     );
 }

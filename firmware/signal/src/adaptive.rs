@@ -31,6 +31,8 @@ const HYPOTHESES: usize = 28;
 const UNDECIDED: usize = 3;
 /// Samples closer together than this are averaged.
 const BIN: Span = Span(12_500);
+/// How young a fixation is of which the estimate still settles.
+const SETTLES_WITHIN: Span = Span::from_ms(300);
 /// Fewest bins of a fixation: two could be one glitch and its echo.
 const FEWEST_BINS: u16 = 3;
 
@@ -59,6 +61,11 @@ settings! {
         /// Default 1.0; Tobii I-VT merges up to 0.5, and for trackers with more noise up to 3. It
         /// also is the smallest saccade that can be reported.
         pub merge_distance_deg: f32,
+        /// A webcam's estimate may still move towards its place after a large saccade: within 300 ms
+        /// of landing, rests that are no further apart than this share of the saccade are one
+        /// fixation; 0 to 0.3. Default 0.15: of 443 fixations of 20 rendered observers 439 are
+        /// reported once instead of 433, and at 0.2 first saccades of 3° go missing.
+        pub settling_share: f32,
         /// A longer way from one fixation to the next is no saccade, ms; 20 to 1000. Default 200:
         /// the largest saccades take 100 ms (Carpenter 1988), and up to two frames at 30 Hz are
         /// lost at the ends.
@@ -76,6 +83,7 @@ impl Default for AdaptiveSettings {
             decision_margin: 10.0,
             longest_delay_ms: 300,
             merge_distance_deg: 1.0,
+            settling_share: 0.15,
             longest_saccade_ms: 200,
         }
     }
@@ -95,6 +103,7 @@ impl AdaptiveSettings {
         problems.range_ms("adaptive.longest_delay_ms", self.longest_delay_ms, 50, 300);
         let merge = self.merge_distance_deg;
         problems.range("adaptive.merge_distance_deg", merge, 0.0, 10.0);
+        problems.range("adaptive.settling_share", self.settling_share, 0.0, 0.3);
         problems.range_ms(
             "adaptive.longest_saccade_ms",
             self.longest_saccade_ms,
@@ -208,6 +217,8 @@ pub(crate) struct Adaptive {
     bin: Option<SampleSums>,
     last_sample_at: Option<Timestamp>,
     last_bin: Option<SampleSums>,
+    /// Size of the saccade that led to the oldest fixation that is not reported; 0 where none did.
+    arrived_over_rad: f32,
     /// Cost of there having been no fixation yet.
     idle_cost: Option<f32>,
     hypotheses: heapless::Vec<Hypothesis, HYPOTHESES>,
@@ -228,6 +239,7 @@ impl Adaptive {
             bin: None,
             last_sample_at: None,
             last_bin: None,
+            arrived_over_rad: 0.0,
             idle_cost: Some(0.0),
             hypotheses: heapless::Vec::new(),
         }
@@ -274,6 +286,7 @@ impl Adaptive {
         self.idle_cost = Some(0.0);
         self.last_sample_at = None;
         self.last_bin = None;
+        self.arrived_over_rad = 0.0;
         self.noise.interrupt();
     }
 
@@ -466,10 +479,16 @@ impl Adaptive {
         let claim = hypothesis.oldest_claim();
         let (next, next_place_rad) = hypothesis.second();
         let amplitude_rad = angle_between_rad(oldest.place_rad, next_place_rad);
-        let is_one = amplitude_rad <= self.settings.merge_distance_deg.to_radians();
+        let is_settling = Span(oldest.sums.duration_us()) <= SETTLES_WITHIN;
+        let settles_by_rad = self.settings.settling_share * self.arrived_over_rad;
+        let merges_within_rad = self.settings.merge_distance_deg.to_radians();
+        let is_one = amplitude_rad <= merges_within_rad
+            || is_settling && !oldest.blinked && amplitude_rad <= settles_by_rad;
         if !is_one {
             out.push(GazeEvent::Fixation(oldest.sums.to_fixation()));
+            self.arrived_over_rad = 0.0;
             if !oldest.blinked && next.first.since(oldest.sums.last) <= self.longest_saccade {
+                self.arrived_over_rad = amplitude_rad;
                 out.push(GazeEvent::Saccade(Saccade {
                     onset: oldest.sums.last,
                     offset: next.first,

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use gaze_protocol::{GazeAngles, GazeEvent, GazeSample, Span, Timestamp, Validity};
 use gaze_signal::{
-    Detector, EventBuf, EventDetector, EventSettings, IvtSettings, Label, LabelStream,
-    NoiseSettings,
+    AdaptiveSettings, Detector, EventBuf, EventDetector, EventSettings, IvtSettings, Label,
+    LabelStream, NoiseSettings,
 };
 
 use super::rows::Row;
@@ -46,6 +46,11 @@ impl FileDetector {
         let settings = |detector, ivt| EventSettings {
             detector,
             noise,
+            // Nor does its gaze settle after a saccade.
+            adaptive: AdaptiveSettings {
+                settling_share: 0.0,
+                ..AdaptiveSettings::default()
+            },
             ivt,
             ..EventSettings::default()
         };

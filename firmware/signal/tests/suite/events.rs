@@ -506,3 +506,23 @@ fn a_closure_that_lasts_begins_as_a_blink_and_ends_as_a_gap() {
     assert_eq!(absence.first(), Some(&(id, EventKind::Blink)));
     assert_eq!(absence.last(), Some(&(id, EventKind::Gap)));
 }
+
+#[test]
+fn an_estimate_that_settles_after_a_large_saccade_is_one_fixation() {
+    // 20° away, and for 100 ms 2° short of it.
+    let film = |short_deg: f64| {
+        Film::default()
+            .look(12, 0.0)
+            .look(4, 20.0 - short_deg)
+            .look(14, 20.0)
+    };
+    let events = film(2.0).events(Detector::Adaptive);
+    assert_eq!(frames(&fixations(&events)), [(0, 11), (12, 29)]);
+    // More than a seventh of the way is another saccade.
+    let events = film(4.0).events(Detector::Adaptive);
+    assert_eq!(frames(&fixations(&events)), [(0, 11), (12, 15), (16, 29)]);
+    // So is one of that size from a place where the gaze has rested.
+    let rested = Film::default().look(12, 18.0).look(14, 20.0);
+    let events = rested.events(Detector::Adaptive);
+    assert_eq!(frames(&fixations(&events)), [(0, 11), (12, 25)]);
+}
