@@ -7,6 +7,8 @@ mod child;
 mod command;
 mod error;
 mod ffmpeg;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod images;
 mod jpeg;
 mod luma;

@@ -26,6 +26,8 @@ pub mod daemon;
 pub mod edid;
 pub mod explain;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gaze_file;
 pub mod inference;
 pub mod metrics;

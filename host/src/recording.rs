@@ -13,6 +13,8 @@
 //! Nothing but records is kept: no pictures.
 
 mod export;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod parquet;
 mod reader;
 mod record;

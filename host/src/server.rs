@@ -33,6 +33,8 @@
 
 pub mod eye_tribe;
 mod fan_out;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listener;
 pub mod mqtt;
 pub mod open_gaze;

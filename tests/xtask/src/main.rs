@@ -7,6 +7,7 @@ mod checks;
 mod clients;
 mod cost;
 mod deb;
+mod fuzz;
 mod machine;
 mod pi;
 mod server_bench;
@@ -24,7 +25,7 @@ struct Cli {
     step: Step,
 }
 
-/// One step; `ci` runs them all, save what takes long: benches, `smoke`, `pi` and `cost`.
+/// One step; `ci` runs them all, save what takes long: benches, `smoke`, `fuzz`, `pi` and `cost`.
 #[derive(Subcommand)]
 enum Step {
     /// Every check below, in order, stopping at the first that fails
@@ -54,6 +55,8 @@ enum Step {
     /// Tests of the training pipeline and a run of all its stages on drawn people; not part of `ci`,
     /// for PyTorch is 5 GB
     Smoke,
+    /// Every parser of bytes from outside; needs cargo-fuzz and a nightly compiler
+    Fuzz(fuzz::FuzzArgs),
     /// The Debian package, tried out in a folder; needs a release build
     Deb(deb::DebArgs),
     /// The package's trials in the virtual Pi: arm64 Debian with systemd and a camera, emulated; root
@@ -117,6 +120,7 @@ fn main() -> Result<()> {
         Step::Deny => checks::deny(),
         Step::Training => checks::training(),
         Step::Smoke => checks::smoke(),
+        Step::Fuzz(arguments) => fuzz::run_all(&arguments),
         Step::Deb(arguments) => deb::build(&arguments),
         Step::Pi(arguments) => pi::run_all(&arguments),
         Step::Cost(arguments) => cost::run_all(&arguments),
