@@ -80,6 +80,29 @@ fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn numbers_that_no_scene_has_are_refused_and_gaze_goes_on() {
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
+    let mut client = daemon.connect(r#"{"type":"subscribe","types":["object_enter"]}"#);
+    assert_eq!(client.record()["type"], "header");
+    for area in ["[1e30,0,9,9]", "[0,0,9,1e38]", "[0,0,1e-45,9]"] {
+        client.send(&format!(
+            r#"{{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{{"id":"x","box":{area}}},{{"id":"y","box":[0,0,9,9]}}]}}"#
+        ));
+        client.send(r#"{"type":"scanpath_request","samples":1,"seed":0}"#);
+        let refused = client.record();
+        let why = refused["message"].as_str().unwrap();
+        assert!(why.contains("object x"), "{refused}");
+        let why = client.record();
+        assert!(
+            why["message"].as_str().unwrap().contains("no scene"),
+            "{why}"
+        );
+    }
+    client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"all","box":[-200,-200,500,500]}]}"#);
+    assert_eq!(client.record()["object"], "all");
+}
+
+#[test]
 fn sigterm_ends_it_with_success_and_removes_the_socket() {
     for signal in ["TERM", "INT"] {
         let daemon = Daemon::start(GAZED, SYNTHETIC);

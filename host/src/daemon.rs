@@ -237,7 +237,10 @@ impl Daemon {
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
         }
         if let Some((scanpath, dwells)) = scanpath {
-            daemon.spawn("gaze-scanpath", move || Ok(scanpath.run(&dwells, &paths)?))?;
+            daemon.spawn("gaze-scanpath", move || {
+                scanpath.run(&dwells, &paths);
+                Ok(())
+            })?;
         }
         if let Some(board) = board {
             daemon.spawn("gaze-board", move || {

@@ -85,8 +85,16 @@ impl Follower {
     /// more, and where there is no other object to look at.
     ///
     /// # Errors
-    /// [`InferenceError`].
+    /// [`InferenceError`]; nothing is predicted until the next scene then.
     pub fn step(&mut self, dwelled: &Dwelled) -> Result<Option<NextObjects>, InferenceError> {
+        let found = self.advance(dwelled);
+        if found.is_err() {
+            self.state = None;
+        }
+        found
+    }
+
+    fn advance(&mut self, dwelled: &Dwelled) -> Result<Option<NextObjects>, InferenceError> {
         let Some(state) = &mut self.state else {
             return Ok(None);
         };

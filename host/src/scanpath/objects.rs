@@ -1,17 +1,28 @@
 //! The objects of a scene as the networks see them.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use gaze_models::class_number;
 use gaze_models::contract::{OBJECT_VALUES, SCENE_OBJECTS};
 
 use crate::record::{SceneMessage, SceneObject, SceneUpdateMessage, Task};
 
+/// Sides that a scene may have, px; a scene of 1 x 1 has shares of the screen for pixels.
+const SIDE_PX: RangeInclusive<f32> = 1e-3..=1e6;
+
+/// How far from the scene's corner an object may lie, and how large it may be, screen diagonals. The
+/// networks have only seen objects on the screen; numbers without bound would come out as none.
+const FARTHEST_DIAGONALS: f32 = 100.0;
+
 /// Why a scene cannot be predicted on; names the object.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ObjectTableError {
     /// A size that cannot be.
-    #[error("scene {scene_id}: {width_px} x {height_px} px must be finite and above 0")]
+    #[error(
+        "scene {scene_id}: {width_px} x {height_px} px: each side must be within {} and {}",
+        SIDE_PX.start(), SIDE_PX.end()
+    )]
     BadSize {
         /// The scene.
         scene_id: String,
@@ -40,9 +51,9 @@ pub enum ObjectTableError {
         /// The id.
         object: String,
     },
-    /// A box without area or with a number that is none.
+    /// A box without area, with a number that is none, or far away.
     #[error(
-        "scene {scene_id}, object {object}: the box {box_px:?} needs finite numbers and a size greater than zero"
+        "scene {scene_id}, object {object}: the box {box_px:?} needs a size greater than zero, and nothing in it may be above {FARTHEST_DIAGONALS} screen diagonals"
     )]
     BadBox {
         /// The scene.
@@ -111,8 +122,7 @@ impl ObjectTable {
             height_px,
             ..
         } = scene;
-        let is_size = |size: f32| size.is_finite() && size > 0.0;
-        if !is_size(*width_px) || !is_size(*height_px) {
+        if !SIDE_PX.contains(width_px) || !SIDE_PX.contains(height_px) {
             return Err(ObjectTableError::BadSize {
                 scene_id: scene_id.clone(),
                 width_px: *width_px,
@@ -218,9 +228,10 @@ impl ObjectTable {
 
     fn check_box(&self, id: &str, box_px: [f32; 4]) -> Result<(), ObjectTableError> {
         let [_, _, width, height] = box_px;
-        let is_sound =
-            box_px.iter().all(|number| number.is_finite()) && width > 0.0 && height > 0.0;
-        if is_sound {
+        let farthest = FARTHEST_DIAGONALS * self.size_px[0].hypot(self.size_px[1]);
+        // A number that is none is within no bounds.
+        let is_near = box_px.iter().all(|number| number.abs() <= farthest);
+        if is_near && width > 0.0 && height > 0.0 {
             return Ok(());
         }
         Err(ObjectTableError::BadBox {
@@ -414,6 +425,29 @@ mod tests {
             error.contains("object 128: ") && error.contains("10000"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn numbers_that_no_screen_has_are_refused() {
+        let refused = |size: &str, area: &str| {
+            let text =
+                format!(r#"{{"scene_id":"s",{size},"objects":[{{"id":"x","box":{area}}}]}}"#);
+            ObjectTable::new(&scene(&text)).unwrap_err().to_string()
+        };
+        // The diagonal is 500 px: 50000 px is the bound.
+        let size = r#""width_px":300,"height_px":400"#;
+        for area in ["[1e30,0,9,9]", "[0,-50001,9,9]", "[0,0,50001,9]"] {
+            let why = refused(size, area);
+            assert!(why.contains("object x: the box"), "{why}");
+        }
+        for size in [
+            r#""width_px":1e30,"height_px":400"#,
+            r#""width_px":300,"height_px":1e-30"#,
+            r#""width_px":300,"height_px":-1"#,
+        ] {
+            let why = refused(size, "[0,0,9,9]");
+            assert!(why.contains("within 0.001 and 1000000"), "{why}");
+        }
     }
 
     #[test]
