@@ -192,11 +192,21 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The same profile after recentring: its model moved by this tangent.
-    pub fn recentred(&self, shift: [f32; 2], created_unix_s: u64) -> Profile {
+    /// The same profile after recentring with this camera and before this screen: its model moved
+    /// by this tangent. It holds for them from then on: the correction is one of directions, which
+    /// knows neither pixels nor sizes, and what a new place of the screen adds is in the shift.
+    pub fn recentred(
+        &self,
+        shift: [f32; 2],
+        camera: CameraSetup,
+        screen: ScreenGeometry,
+        created_unix_s: u64,
+    ) -> Profile {
         Profile {
             created_unix_s,
             made_by: MadeBy::Recentring,
+            camera,
+            screen,
             model: self.model.shifted(shift),
             ..self.clone()
         }

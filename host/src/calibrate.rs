@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use gaze_calibration::{
     CalibrationError, CalibrationInput, CameraSetup, Eyes, FitOptions, FitReport, Fitting,
@@ -11,6 +10,7 @@ use gaze_calibration::{
     pair, parse_targets,
 };
 
+use crate::clock::unix_now_s;
 use crate::config::Config;
 use crate::frame::FrameName;
 use crate::process::{ProcessError, Recording, Step, each_observation};
@@ -89,7 +89,7 @@ pub fn fit_recording(
     // All that can be refused without running the networks comes first.
     let user = UserName::new(user)?;
     let store = setup::profiles(config)?;
-    let screen = setup::screen(config, None)?;
+    let screen = setup::screen(&config.screen, None).map_err(SetupError::from)?;
     let text = std::fs::read_to_string(targets).map_err(|source| CalibrateError::ReadTargets {
         path: targets.to_owned(),
         source,
@@ -101,7 +101,7 @@ pub fn fit_recording(
     let rows = parse_targets(&text).map_err(in_table)?;
 
     let models = setup::models(config)?;
-    let mut vision = setup::vision(config, &models, None, recording.is_independent)?;
+    let mut vision = setup::vision(config, &models, recording.is_independent)?;
     let mut seen = Vec::new();
     let mut sizes: BTreeMap<[usize; 2], u64> = BTreeMap::new();
     let n_unreadable = each_observation(&mut vision, recording, |step| {
@@ -147,9 +147,7 @@ pub fn fit_recording(
     );
     let profile = Profile {
         user,
-        created_unix_s: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs()),
+        created_unix_s: unix_now_s(),
         made_by: MadeBy::Recording,
         eyes: Eyes::Both,
         camera: CameraSetup {

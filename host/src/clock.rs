@@ -25,6 +25,11 @@ impl CaptureTime {
     }
 }
 
+/// Seconds since 1970-01-01 UTC, for the date in a profile.
+pub fn unix_now_s() -> u64 {
+    CaptureTime::now().unix_us / 1_000_000
+}
+
 /// The clocks of one stream: from microseconds since its first frame to [`CaptureTime`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamClock {

@@ -80,8 +80,8 @@ pub struct VisionConfig {
     pub engine: Engine,
     /// A folder with a manifest, instead of the models inside the program.
     pub models: Option<PathBuf>,
-    /// fx, fy, cx, cy of the pictures; unknown means that the profile's are used, else that the
-    /// focal length is the picture's longer side.
+    /// fx, fy, cx, cy of the pictures; unknown means that the focal length is the picture's longer
+    /// side.
     pub camera_matrix_px: Option<[f32; 4]>,
     /// Gaze whose stated sigma is above this is `low_confidence`; unknown means the
     /// model's own limit; 0.1 to 90.
@@ -100,8 +100,9 @@ pub struct ScreenConfig {
     pub width_px: Option<u32>,
     /// Height in pixels, where known.
     pub height_px: Option<u32>,
-    /// How far the camera stands above the upper edge of the active area; -5000 to 5000.
-    pub camera_above_mm: f32,
+    /// How far the camera stands above the upper edge of the active area; unknown means the
+    /// profile's where it was made on this screen, else 0; -5000 to 5000.
+    pub camera_above_mm: Option<f32>,
 }
 
 /// Whose profile to use.
@@ -338,7 +339,7 @@ impl Config {
         );
         range(
             "screen.camera_above_mm",
-            Some(screen.camera_above_mm),
+            screen.camera_above_mm,
             -5000.0,
             5000.0,
         );

@@ -253,7 +253,7 @@ pub fn explain(
 ) -> Result<Summary, ExplainError> {
     let models = setup::models(config)?;
     let explainer = Explainer::new(&models.eyes.onnx)?;
-    let mut vision = setup::vision(config, &models, None, recording.is_independent)?;
+    let mut vision = setup::vision(config, &models, recording.is_independent)?;
     std::fs::create_dir_all(out).map_err(|error| cannot_write(out, &error))?;
     let mut summary = Summary::default();
     let mut failed = None;

@@ -43,6 +43,8 @@ pub mod server;
 pub mod session;
 pub mod setup;
 pub mod stop;
+#[cfg(test)]
+mod testing;
 pub mod tracking;
 pub mod users;
 pub mod vision;

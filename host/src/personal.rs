@@ -3,16 +3,20 @@
 //! Lives beside [`Tracking`] in its thread, sees every observation after it, and is what clients'
 //! `calibrate`, `recentre`, `click`, `user` and `undo` messages end at.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use gaze_calibration::{
     CameraSetup, Eyes, Intrinsics, Profile, ProfileStore, ScreenGeometry, Source, Upkeep, UserName,
 };
 use gaze_protocol::{PointOfRegard, Span, Timestamp};
 use tracing::{info, warn};
 
-use crate::record::{self, CalibrateMessage, ClickMessage, Purpose, RecentreMessage};
+use crate::clock::unix_now_s;
+use crate::config::ScreenConfig;
+use crate::record::{
+    self, CalibrateMessage, CalibrationRecord, ClickMessage, Header, Purpose, RecentreMessage,
+    ScreenRecord,
+};
 use crate::session::Session;
+use crate::setup;
 use crate::tracking::{Calibration, Tracking, calibration_input};
 use crate::vision::{CameraMatrix, Observation};
 
@@ -45,6 +49,8 @@ pub struct PersonalSettings {
     pub profile: Option<Profile>,
     /// The screen at the start.
     pub screen: ScreenGeometry,
+    /// What the settings say of it; see [`setup::screen`].
+    pub given_screen: ScreenConfig,
     /// The camera's geometry where the vision stage does not guess it.
     pub lens: Option<CameraMatrix>,
     /// Whether clicks and dwells move the calibration in force.
@@ -65,6 +71,8 @@ pub struct Personal {
     /// The shift of clicks and dwells that is in force.
     shift: [f32; 2],
     now: Timestamp,
+    /// Whether profile or screen may have changed since [`Personal::describe_in`].
+    has_changed: bool,
 }
 
 impl Personal {
@@ -79,6 +87,7 @@ impl Personal {
             upkeep: Upkeep::default(),
             shift: [0.0; 2],
             now: Timestamp(0),
+            has_changed: true,
         }
     }
 
@@ -95,6 +104,23 @@ impl Personal {
     /// The screen that points of regard are on.
     pub fn screen(&self) -> &ScreenGeometry {
         &self.settings.screen
+    }
+
+    /// Writes profile and screen into the header, where they have changed since the last call;
+    /// tells whether the header is another one now.
+    pub fn describe_in(&mut self, header: &mut Header) -> bool {
+        if !std::mem::take(&mut self.has_changed) {
+            return false;
+        }
+        let described = Header {
+            screen: ScreenRecord::of(self.screen()),
+            user: self.user().map(ToString::to_string),
+            calibration: self.profile().map(CalibrationRecord::of),
+            ..header.clone()
+        };
+        let is_another = described != *header;
+        *header = described;
+        is_another
     }
 
     /// The eyes that gaze is to be taken from.
@@ -258,7 +284,15 @@ impl Personal {
         if let Some(session) = &mut self.session {
             session.accepted(&words);
         }
-        self.change_to(Some(profile), tracking);
+        // The session was on this screen, whatever the settings say.
+        self.use_screen(profile.screen, tracking);
+        let from_settings = setup::screen(&self.settings.given_screen, Some(&profile));
+        if from_settings.is_ok_and(|screen| screen != profile.screen) {
+            warn!(
+                "the calibration was made on another screen than [screen] of the settings says: correct that, or it is stale after the next start"
+            );
+        }
+        self.put_in_force_instead(Some(profile), tracking);
         Ok(())
     }
 
@@ -330,16 +364,19 @@ impl Personal {
         name: Option<&UserName>,
         tracking: &mut Tracking,
     ) -> Result<(), String> {
+        self.refuse_in_session()?;
         let profile = match (name, &self.settings.store) {
             (None, _) => None,
             (Some(_), None) => return Err("there is no folder for profiles".to_owned()),
             (Some(name), Some(store)) => Some(store.load(name).map_err(|error| in_full(&error))?),
         };
-        self.change_to(profile, tracking);
+        self.change_to(profile, tracking)?;
+        self.take_fitting(tracking);
         Ok(())
     }
 
     fn undo(&mut self, profile: bool, tracking: &mut Tracking) -> Result<(), String> {
+        self.refuse_in_session()?;
         let taken_back = match (profile, &self.settings.store, self.user()) {
             (false, _, _) => None,
             (true, Some(store), Some(user)) => Some(
@@ -352,30 +389,55 @@ impl Personal {
         match taken_back {
             Some(profile) => self.change_to(Some(profile), tracking),
             None => {
-                self.upkeep.forget();
-                self.shift = [0.0; 2];
-                self.put_in_force(tracking);
+                let profile = self.settings.profile.take();
+                self.put_in_force_instead(profile, tracking);
+                Ok(())
             }
         }
+    }
+
+    /// A session is one person's: what it moves or replaces must not change under it.
+    fn refuse_in_session(&self) -> Result<(), String> {
+        match &self.session {
+            None => Ok(()),
+            Some(session) => Err(format!(
+                "{} is being calibrated: finish or discard that first",
+                session.user()
+            )),
+        }
+    }
+
+    /// Another profile and its screen, as far as the settings do not say another.
+    fn change_to(
+        &mut self,
+        profile: Option<Profile>,
+        tracking: &mut Tracking,
+    ) -> Result<(), String> {
+        if profile.is_some() {
+            let screen = setup::screen(&self.settings.given_screen, profile.as_ref())
+                .map_err(|error| in_full(&error))?;
+            self.use_screen(screen, tracking);
+        }
+        self.put_in_force_instead(profile, tracking);
         Ok(())
     }
 
-    /// Another profile, with nothing learnt about it yet.
-    fn change_to(&mut self, profile: Option<Profile>, tracking: &mut Tracking) {
-        if let Some(profile) = &profile
-            && profile.screen != self.settings.screen
-        {
-            self.settings.screen = profile.screen;
-            tracking.set_screen(profile.screen);
+    fn use_screen(&mut self, screen: ScreenGeometry, tracking: &mut Tracking) {
+        if screen != self.settings.screen {
+            self.settings.screen = screen;
+            tracking.set_screen(screen);
         }
+    }
+
+    /// Another profile, with nothing learnt about it yet.
+    fn put_in_force_instead(&mut self, profile: Option<Profile>, tracking: &mut Tracking) {
         self.settings.profile = profile;
         self.upkeep.forget();
         self.shift = [0.0; 2];
         self.put_in_force(tracking);
     }
 
-    /// Holds the profile against camera and frames once both are known, and takes the person's
-    /// profile that fits them best.
+    /// Holds the profile against camera and frames once both are known.
     fn hold_against(&mut self, size_px: [usize; 2], tracking: &mut Tracking) {
         let Some(id) = &self.camera_id else { return };
         let frame_size_px = size_px.map(|side| side as u32);
@@ -405,11 +467,19 @@ impl Personal {
                 cy_px,
             },
         };
-        self.held_against = Some(camera.clone());
+        self.held_against = Some(camera);
+        self.take_fitting(tracking);
+    }
+
+    /// Takes the person's profile that fits camera, frames and screen best.
+    fn take_fitting(&mut self, tracking: &mut Tracking) {
+        let Some(camera) = &self.held_against else {
+            return;
+        };
         let (Some(store), Some(profile)) = (&self.settings.store, &self.settings.profile) else {
             return;
         };
-        match store.load_for(&profile.user, &camera, &self.settings.screen) {
+        match store.load_for(&profile.user, camera, &self.settings.screen) {
             Ok(fitting) => self.settings.profile = Some(fitting),
             // What was read at the start is still in force.
             Err(error) => warn!("older profiles are not looked at: {}", in_full(&error)),
@@ -427,7 +497,8 @@ impl Personal {
         }
     }
 
-    fn put_in_force(&self, tracking: &mut Tracking) {
+    fn put_in_force(&mut self, tracking: &mut Tracking) {
+        self.has_changed = true;
         let is_stale = !self.stale_reasons().is_empty();
         tracking.set_calibration(self.settings.profile.as_ref().map(|profile| Calibration {
             model: profile.model.shifted(self.shift),
@@ -435,12 +506,6 @@ impl Personal {
             is_stale,
         }));
     }
-}
-
-fn unix_now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }
 
 /// An error with its causes, on one line.
@@ -454,3 +519,6 @@ fn in_full(error: &dyn std::error::Error) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,9 +62,9 @@ pub struct Chain {
 /// [`SetupError`].
 pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError> {
     let profile = profile(config)?;
-    let screen = screen(config, profile.as_ref())?;
+    let screen = screen(&config.screen, profile.as_ref())?;
     let models = models(config)?;
-    let mut vision = vision(config, &models, profile.as_ref(), is_independent)?;
+    let mut vision = vision(config, &models, is_independent)?;
     vision.use_eyes(profile.as_ref().map_or(Eyes::Both, |profile| profile.eyes));
     let sigma_limit_rad = config
         .vision
@@ -93,7 +93,8 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
     let personal = Personal::new(PersonalSettings {
         store: profiles(config).ok(),
         screen,
-        lens: given_lens(config, profile.as_ref()),
+        given_screen: config.screen.clone(),
+        lens: given_lens(config),
         learns_from_use: config.user.learns_from_use,
         profile,
     });
@@ -139,31 +140,26 @@ fn model_record(model: &Model) -> ModelRecord {
     }
 }
 
-/// The vision stage alone; the camera's geometry is what the settings say, else the profile's.
+/// The vision stage alone.
 ///
 /// # Errors
 /// [`SetupError::Inference`].
 pub fn vision(
     config: &Config,
     models: &Models,
-    profile: Option<&Profile>,
     is_independent: bool,
 ) -> Result<Vision, SetupError> {
     let settings = VisionSettings {
-        camera: given_lens(config, profile),
+        camera: given_lens(config),
         is_smoothing: !is_independent,
     };
     Ok(Vision::new(models, config.vision.engine, settings)?)
 }
 
-/// The camera's geometry where it is known: what the settings say, else the profile's.
-fn given_lens(config: &Config, profile: Option<&Profile>) -> Option<CameraMatrix> {
-    let given = config.vision.camera_matrix_px.map(CameraMatrix::from);
-    let of_profile = profile.map(|profile| {
-        let lens = profile.camera.intrinsics;
-        CameraMatrix::from([lens.fx_px, lens.fy_px, lens.cx_px, lens.cy_px])
-    });
-    given.or(of_profile)
+/// The camera's geometry where the settings say it. A profile's is not used: it is that of the
+/// pictures it was made on, and these may be others.
+fn given_lens(config: &Config) -> Option<CameraMatrix> {
+    config.vision.camera_matrix_px.map(CameraMatrix::from)
 }
 
 /// The settings with the default user where they name none and there is one with a profile that
@@ -186,37 +182,47 @@ pub fn with_default_user(config: &Config) -> Config {
     config
 }
 
-/// The screen: what the settings say, else the profile's, else [`DEFAULT_SCREEN_MM`].
+/// The screen: what the settings say; what they do not say as on the profile's screen, where it is
+/// that one; else [`DEFAULT_SCREEN_MM`], the camera at its upper edge.
 ///
 /// # Errors
-/// [`SetupError::Screen`].
-pub fn screen(config: &Config, profile: Option<&Profile>) -> Result<ScreenGeometry, SetupError> {
-    let settings = &config.screen;
-    let [width_mm, height_mm] = match (settings.width_mm, settings.height_mm, profile) {
-        // The same screen: where it stands is what the calibration found, unless that is given.
-        (Some(width_mm), Some(height_mm), Some(profile))
-            if settings.camera_above_mm == 0.0
-                && (width_mm - profile.screen.width_mm()).abs() <= SAME_SIDE_MM
-                && (height_mm - profile.screen.height_mm()).abs() <= SAME_SIDE_MM =>
-        {
-            return with_px(profile.screen, settings);
-        }
-        (Some(width_mm), Some(height_mm), _) => [width_mm, height_mm],
-        (_, _, Some(profile)) => return Ok(profile.screen),
-        _ => DEFAULT_SCREEN_MM,
+/// [`ScreenError`].
+pub fn screen(
+    given: &ScreenConfig,
+    profile: Option<&Profile>,
+) -> Result<ScreenGeometry, ScreenError> {
+    let given_mm = given.width_mm.zip(given.height_mm);
+    // The profile's screen, unless that is of another size.
+    let known = profile
+        .map(|profile| profile.screen)
+        .filter(|known| given_mm.is_none_or(|sides| has_sides(known, sides)));
+    let (width_mm, height_mm) = known
+        .map(|known| (known.width_mm(), known.height_mm()))
+        .or(given_mm)
+        .unwrap_or(DEFAULT_SCREEN_MM.into());
+    let pose = match (given.camera_above_mm, known) {
+        (None, Some(known)) => known.pose(),
+        (above_mm, _) => ScreenPose {
+            offset_mm: [0.0, above_mm.unwrap_or(0.0), 0.0],
+            tilt_rad: 0.0,
+        },
     };
-    let screen = ScreenGeometry::new(width_mm, height_mm)?.with_pose(ScreenPose {
-        offset_mm: [0.0, settings.camera_above_mm, 0.0],
-        tilt_rad: 0.0,
-    })?;
-    with_px(screen, settings)
+    let screen = ScreenGeometry::new(width_mm, height_mm)?.with_pose(pose)?;
+    let known_px = known.and_then(|known| known.size_px());
+    match given
+        .width_px
+        .zip(given.height_px)
+        .or(known_px.map(Into::into))
+    {
+        Some((width_px, height_px)) => screen.with_size_px(width_px, height_px),
+        None => Ok(screen),
+    }
 }
 
-fn with_px(screen: ScreenGeometry, settings: &ScreenConfig) -> Result<ScreenGeometry, SetupError> {
-    Ok(match (settings.width_px, settings.height_px) {
-        (Some(width_px), Some(height_px)) => screen.with_size_px(width_px, height_px)?,
-        _ => screen,
-    })
+/// Whether a screen has these sides, but for a ruler's reading error.
+fn has_sides(screen: &ScreenGeometry, (width_mm, height_mm): (f32, f32)) -> bool {
+    (width_mm - screen.width_mm()).abs() <= SAME_SIDE_MM
+        && (height_mm - screen.height_mm()).abs() <= SAME_SIDE_MM
 }
 
 /// Where profiles lie: `profiles` in the folder for state.
@@ -266,5 +272,69 @@ fn calibration(profile: &Profile, screen: &ScreenGeometry) -> Calibration {
         model: profile.model,
         frame_size_px: profile.camera.frame_size_px.map(|side| side as usize),
         is_stale: !reasons.is_empty(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{camera, profile};
+
+    #[test]
+    fn each_setting_of_the_screen_counts_and_the_profile_fills_the_rest() {
+        let mut profile = profile("anna", camera("webcam", [640, 480]));
+        profile.screen = ScreenGeometry::new(500.0, 300.0)
+            .unwrap()
+            .with_size_px(1280, 720)
+            .unwrap()
+            .with_pose(ScreenPose {
+                offset_mm: [0.0, 12.0, 0.0],
+                tilt_rad: 0.1,
+            })
+            .unwrap();
+        let of = |given: ScreenConfig| screen(&given, Some(&profile)).unwrap();
+        assert_eq!(of(ScreenConfig::default()), profile.screen);
+
+        let resolution = of(ScreenConfig {
+            width_px: Some(1920),
+            height_px: Some(1080),
+            ..ScreenConfig::default()
+        });
+        assert_eq!(resolution.size_px(), Some([1920, 1080]));
+        assert_eq!(resolution.pose(), profile.screen.pose());
+
+        let moved = of(ScreenConfig {
+            camera_above_mm: Some(0.0),
+            ..ScreenConfig::default()
+        });
+        assert_eq!(
+            (moved.pose().offset_mm, moved.width_mm()),
+            ([0.0; 3], 500.0)
+        );
+
+        // Measured again: the same screen.
+        let measured = of(ScreenConfig {
+            width_mm: Some(500.5),
+            height_mm: Some(299.5),
+            ..ScreenConfig::default()
+        });
+        assert_eq!(measured, profile.screen);
+
+        let other = of(ScreenConfig {
+            width_mm: Some(600.0),
+            height_mm: Some(340.0),
+            ..ScreenConfig::default()
+        });
+        assert_eq!(
+            (other.width_mm(), other.size_px(), other.pose().offset_mm),
+            (600.0, None, [0.0; 3])
+        );
+    }
+
+    #[test]
+    fn without_settings_and_profile_the_screen_is_the_default() {
+        let screen = screen(&ScreenConfig::default(), None).unwrap();
+        assert_eq!([screen.width_mm(), screen.height_mm()], DEFAULT_SCREEN_MM);
+        assert_eq!(screen.pose().offset_mm, [0.0; 3]);
     }
 }

@@ -16,7 +16,7 @@ use crate::channel::EventSender;
 use crate::clock::StreamClock;
 use crate::metrics::{Counter, Metrics, Stage};
 use crate::personal::Personal;
-use crate::record::{self, CalibrationRecord, Header, Record, ScreenRecord};
+use crate::record::{self, Header, Record};
 use crate::scanpath::{Dwelled, ObjectTable};
 use crate::server::{Control, ControlRequest, Publisher, SceneChange};
 use crate::tracking::Tracking;
@@ -183,12 +183,7 @@ impl TrackingThread {
     fn tell(&mut self, calibration: Option<record::Calibration>) {
         self.shown.set(self.personal.shown());
         *self.eyes.lock().unwrap_or_else(PoisonError::into_inner) = self.personal.eyes();
-        let screen = ScreenRecord::of(self.personal.screen());
-        let user = self.personal.user().map(ToString::to_string);
-        if self.header.screen != screen || self.header.user != user {
-            self.header.screen = screen;
-            self.header.user = user;
-            self.header.calibration = self.personal.profile().map(CalibrationRecord::of);
+        if self.personal.describe_in(&mut self.header) {
             self.publish_header();
         }
         if let (Some(calibration), Some(publisher)) = (calibration, &self.publisher) {

@@ -57,7 +57,7 @@ pub(super) fn along_path(
 }
 
 impl Session {
-    /// The profile that the result makes.
+    /// The profile that the result makes with this camera.
     ///
     /// # Errors
     /// [`SessionError`] when there is no result, or none that can be kept.
@@ -76,7 +76,7 @@ impl Session {
         self.can_accept()
             .map_err(|verdict| SessionError::NotGoodEnough { verdict })?;
         if let (Some(shift), Some(present)) = (self.recentring, present) {
-            return Ok(present.recentred(shift, created_unix_s));
+            return Ok(present.recentred(shift, camera, self.screen, created_unix_s));
         }
         let Some(Ok(report)) = &self.fitted else {
             return Err(SessionError::NotGoodEnough {
