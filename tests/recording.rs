@@ -78,6 +78,63 @@ fn no_acknowledged_record_is_lost_when_the_recorder_is_killed() {
 }
 
 #[test]
+fn a_full_disk_leaves_whole_blocks_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let from = folder.path().join("a.jsonl");
+    let input = lines().repeat(20);
+    fs::write(&from, &input).unwrap();
+    // The shell's limit of a file's size stands for the disk: 40 units of 512 or 1024 bytes.
+    let script = r#"trap '' XFSZ; ulimit -f 40; exec "$0" "$@""#;
+    let ran = Command::new("sh")
+        .args(["-c", script, GAZED, "record", text(&path)])
+        .args(["--from", text(&from)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("a.gazed: ") && said.contains("too large"),
+        "{said}"
+    );
+    let kept = replayed(&path);
+    assert!(!kept.is_empty() && kept.len() < input.len());
+    assert!(input.starts_with(&kept));
+}
+
+#[test]
+fn ctrl_c_ends_a_recording_of_a_silent_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let mut recorder = Command::new(GAZED)
+        .args(["record", text(&path), "--from", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = recorder.stdin.take().unwrap();
+    let line = "{\"type\":\"blink\",\"onset_us\":1,\"offset_us\":2}\n";
+    stdin.write_all(line.as_bytes()).unwrap();
+    // It says so after it takes signals.
+    let mut said = String::new();
+    let mut stderr = BufReader::new(recorder.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("recording to"), "{said}");
+    let id = recorder.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(recorder.wait().unwrap().success());
+    drop(stdin);
+    // Whether the line was read before the signal came is the system's affair.
+    assert!(line.starts_with(&replayed(&path)));
+}
+
+#[test]
 fn a_recording_replays_byte_for_byte_and_exports_every_sample() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.gazed");

@@ -49,8 +49,11 @@ const BLOCK_HEADER: usize = 24;
 /// A block is closed when its lines have so many bytes.
 const FULL_BLOCK: usize = 64 * 1024;
 
-/// Largest payload of a block that is read: a full block and one line of the longest kind.
-const MAX_RAW_BYTES: usize = FULL_BLOCK + (1 << 20);
+/// Longest line, without its break.
+const MAX_LINE_BYTES: usize = (1 << 20) - 1;
+
+/// Largest payload of a block that is read: one that is not yet full, and the longest line.
+const MAX_RAW_BYTES: usize = FULL_BLOCK + MAX_LINE_BYTES + 1;
 
 /// The ending of a recording's name.
 const EXTENSION: &str = "gazed";
@@ -124,6 +127,12 @@ pub enum RecordingError {
         block: u32,
         /// Where it begins.
         offset: u64,
+    },
+    /// A line is longer than a recording takes.
+    #[error("{}: a line has more than {MAX_LINE_BYTES} bytes; no record is that long", path.display())]
+    LineTooLong {
+        /// The recording, or what the line came from.
+        path: PathBuf,
     },
     /// A line is no record.
     #[error("{}: line {line} is not a record: {reason}", path.display())]

@@ -1,14 +1,16 @@
 //! `gazed record`: from a running daemon, or from lines, to a file.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
-use super::{BlockSettings, RecordingError, RecordingWriter};
+use super::{BlockSettings, MAX_LINE_BYTES, RecordingError, RecordingWriter};
 use crate::stop::StopFlag;
 use crate::watch::{self, WatchError};
 
@@ -74,15 +76,18 @@ pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordE
             let source = Source::Daemon(&settings.socket);
             take_all(BufReader::new(stream), source, settings, stop)
         }
-        Some(path) if path == Path::new("-") => {
-            take_all(io::stdin().lock(), Source::Lines(path), settings, stop)
-        }
         Some(path) => {
-            let file = File::open(path).map_err(|source| RecordError::Read {
+            let file = if path == Path::new("-") {
+                io::stdin().as_fd().try_clone_to_owned().map(File::from)
+            } else {
+                File::open(path)
+            };
+            let file = file.map_err(|source| RecordError::Read {
                 path: path.clone(),
                 source,
             })?;
-            take_all(BufReader::new(file), Source::Lines(path), settings, stop)
+            let lines = BufReader::new(Impatient(file));
+            take_all(lines, Source::Lines(path), settings, stop)
         }
     }
 }
@@ -90,6 +95,23 @@ pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordE
 fn subscribe(mut stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(LOOK_UP))?;
     stream.write_all(b"{\"type\":\"subscribe\"}\n")
+}
+
+/// A file, a pipe or a terminal whose silence is told every [`LOOK_UP`].
+struct Impatient(File);
+
+impl Read for Impatient {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: LOOK_UP.as_nanos() as _,
+        };
+        let mut waited = [PollFd::new(&self.0, PollFlags::IN)];
+        match poll(&mut waited, Some(&timeout))? {
+            0 => Err(ErrorKind::TimedOut.into()),
+            _ => self.0.read(into),
+        }
+    }
 }
 
 fn take_all(
@@ -100,9 +122,10 @@ fn take_all(
 ) -> Result<u64, RecordError> {
     let mut writer = RecordingWriter::create(&settings.path, settings.blocks)?;
     let taken = take_lines(lines, source, settings, stop, &mut writer);
-    // Whatever ended it, what came until then is kept.
-    let n_records = writer.finish()?;
+    // Whatever ended it, what came until then is kept; the first error is the cause.
+    let finished = writer.finish();
     taken?;
+    let n_records = finished?;
     if settings.acknowledges {
         acknowledge(n_records)?;
     }
@@ -120,7 +143,15 @@ fn take_lines(
     let mut line = Vec::new();
     let mut n_lines = 0;
     while !stop.is_raised() {
-        match lines.read_until(b'\n', &mut line) {
+        // One byte more than the longest line and its break tells that it is too long.
+        let room = (MAX_LINE_BYTES + 2).saturating_sub(line.len()) as u64;
+        match lines.by_ref().take(room).read_until(b'\n', &mut line) {
+            Ok(_) if line.len() > MAX_LINE_BYTES + 1 => {
+                return Err(RecordingError::LineTooLong {
+                    path: source.path().to_owned(),
+                }
+                .into());
+            }
             Ok(n) if n == 0 || source.is_cut_off(&line) => return source.end(),
             Ok(_) => {
                 n_lines += 1;

@@ -47,6 +47,35 @@ fn what_was_recorded_is_read_back_byte_for_byte() {
 }
 
 #[test]
+fn a_recording_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deeper/a.gazed");
+    recorded(&path, 1);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+}
+
+#[test]
+fn the_longest_line_is_read_back_and_a_longer_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let mut writer = RecordingWriter::create(&path, SETTINGS).unwrap();
+    // As full as a block can be before the longest line.
+    let short = vec![b'a'; FULL_BLOCK - 2];
+    let longest = vec![b'b'; MAX_LINE_BYTES];
+    writer.push(&short).unwrap();
+    writer.push(&longest).unwrap();
+    let error = writer.push(&[b'c'; MAX_LINE_BYTES + 1]).unwrap_err();
+    assert!(matches!(error, RecordingError::LineTooLong { .. }));
+    assert_eq!(writer.finish().unwrap(), 2);
+    let (lines, end) = read_back(&path).unwrap();
+    assert_eq!(end, RecordingEnd::Closed);
+    assert_eq!(lines.len(), short.len() + longest.len() + 2);
+}
+
+#[test]
 fn a_recording_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.gazed");

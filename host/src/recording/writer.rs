@@ -1,7 +1,8 @@
 //! Writes blocks, whole, at the end of the file.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::{
-    BLOCK_MAGIC, BlockSettings, FULL_BLOCK, MAGIC, RecordingError, SyncPolicy, VERSION,
-    block_numbers, checksum,
+    BLOCK_MAGIC, BlockSettings, FULL_BLOCK, MAGIC, MAX_LINE_BYTES, RecordingError, SyncPolicy,
+    VERSION, block_numbers, checksum,
 };
 
 /// A recording that is being made.
@@ -24,10 +25,15 @@ pub struct RecordingWriter {
     first_line_at: Option<Instant>,
     next_block: u32,
     safe_lines: u64,
+    /// Length of the file up to its last whole block.
+    safe_bytes: u64,
+    /// Whether a block could not be written: nothing is written after that.
+    has_failed: bool,
 }
 
 impl RecordingWriter {
-    /// Makes the file; its folder too, where it is missing.
+    /// Makes the file, and its folder where it is missing; both for their owner alone, because gaze
+    /// tells who somebody is.
     ///
     /// # Errors
     /// [`RecordingError::Exists`] or [`RecordingError::File`].
@@ -41,11 +47,16 @@ impl RecordingWriter {
         };
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder {
-            fs::create_dir_all(folder).map_err(failed)?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(failed)?;
         }
         let mut file = OpenOptions::new()
             .append(true)
             .create_new(true)
+            .mode(0o600)
             .open(path)
             .map_err(failed)?;
         let mut head = MAGIC.to_vec();
@@ -66,14 +77,21 @@ impl RecordingWriter {
             first_line_at: None,
             next_block: 0,
             safe_lines: 0,
+            safe_bytes: head.len() as u64,
+            has_failed: false,
         })
     }
 
     /// Takes a line, without its break; writes a block when that fills it.
     ///
     /// # Errors
-    /// [`RecordingError::File`].
+    /// [`RecordingError::LineTooLong`] for one above [`MAX_LINE_BYTES`]; [`RecordingError::File`].
     pub fn push(&mut self, line: &[u8]) -> Result<(), RecordingError> {
+        if line.len() > MAX_LINE_BYTES {
+            return Err(RecordingError::LineTooLong {
+                path: self.path.clone(),
+            });
+        }
         self.lines.extend_from_slice(line);
         self.lines.push(b'\n');
         self.n_lines += 1;
@@ -104,11 +122,15 @@ impl RecordingWriter {
         self.safe_lines
     }
 
-    /// Writes what is left and closes the recording.
+    /// Writes what is left and closes the recording; gives the number of its lines. After a block
+    /// that could not be written, the recording stays as it is, without an end.
     ///
     /// # Errors
     /// [`RecordingError::File`].
     pub fn finish(mut self) -> Result<u64, RecordingError> {
+        if self.has_failed {
+            return Ok(self.safe_lines);
+        }
         if self.n_lines > 0 {
             self.end_block()?;
         }
@@ -118,6 +140,10 @@ impl RecordingWriter {
     }
 
     fn end_block(&mut self) -> Result<(), RecordingError> {
+        if self.has_failed {
+            // The error was returned when it happened; what comes after it is lost.
+            return Ok(());
+        }
         let mut payload = DeflateEncoder::new(Vec::new(), Compression::default());
         let payload = payload
             .write_all(&self.lines)
@@ -133,20 +159,28 @@ impl RecordingWriter {
         block.extend(numbers);
         block.extend(checksum(&numbers, &payload).to_le_bytes());
         block.extend(payload);
-        self.file
-            .write_all(&block)
-            .map_err(|source| self.failed(source))?;
-        if self.settings.sync == SyncPolicy::Block {
-            self.file
-                .sync_data()
-                .map_err(|source| self.failed(source))?;
+        if let Err(source) = self.append(&block) {
+            self.has_failed = true;
+            // A part of the block may be there. Where it cannot be taken away it is the torn end that
+            // readers know.
+            let _ = self.file.set_len(self.safe_bytes);
+            return Err(self.failed(source));
         }
+        self.safe_bytes += block.len() as u64;
         self.safe_lines += u64::from(self.n_lines);
         self.next_block += 1;
         self.n_lines = 0;
         self.lines.clear();
         self.first_line_at = None;
         Ok(())
+    }
+
+    fn append(&mut self, block: &[u8]) -> std::io::Result<()> {
+        self.file.write_all(block)?;
+        match self.settings.sync {
+            SyncPolicy::Block => self.file.sync_data(),
+            SyncPolicy::End => Ok(()),
+        }
     }
 
     fn failed(&self, source: std::io::Error) -> RecordingError {
