@@ -1,8 +1,11 @@
 // Fixations of a running gazed; needs nothing but Node. `node fixations.mjs [SOCKET]`
+import { existsSync } from "node:fs";
 import { createConnection } from "node:net";
 import { createInterface } from "node:readline";
 
-const path = process.argv[2] ?? `${process.env.XDG_RUNTIME_DIR ?? "/run/gazed"}/gazed.sock`;
+const service = "/run/gazed/gazed.sock"; // the system's service, where it runs
+const own = `${process.env.XDG_RUNTIME_DIR ?? `/tmp/gazed-${process.getuid()}`}/gazed.sock`;
+const path = process.argv[2] ?? (existsSync(service) ? service : own);
 const daemon = createConnection(path);
 daemon.write('{"type":"subscribe","types":["fixation"]}\n');
 for await (const line of createInterface({ input: daemon })) {

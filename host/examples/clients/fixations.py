@@ -5,7 +5,9 @@ import os
 import socket
 import sys
 
-default = os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/run/gazed"), "gazed.sock")
+default = "/run/gazed/gazed.sock"  # the system's service, where it runs
+if not os.path.exists(default):
+    default = os.path.join(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/gazed-{os.getuid()}"), "gazed.sock")
 path = sys.argv[1] if len(sys.argv) > 1 else default
 with socket.socket(socket.AF_UNIX) as daemon:
     daemon.connect(path)
