@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 use gaze_host::inference::Engine;
-use gaze_host::scanpath::{Dwell, Networks, ObjectTable};
+use gaze_host::scanpath::{Dwell, Networks};
+use gaze_host::scene::SceneTable;
 use gaze_models::ScanpathModels;
 
 const OBJECTS: usize = 32;
@@ -33,7 +34,7 @@ fn main() -> Result<()> {
         r#"{{"scene_id":"s","width_px":1920,"height_px":1080,"target":7,"objects":[{}]}}"#,
         objects.join(",")
     ))?;
-    let table = ObjectTable::new(&scene)?;
+    let table = SceneTable::new(&scene)?;
     let models = ScanpathModels::embedded()?;
     let bytes: usize = models.iter().map(|model| model.onnx.len()).sum();
     let mut networks = Networks::new(models, Engine::Tract);

@@ -5,7 +5,7 @@
 //! | `gaze-capture` | the source | never waits: replaces the unread frame and counts it |
 //! | `gaze-vision` | the networks | works on the newest frame only |
 //! | `gaze-tracking` | calibration, filter, events, scene | blocks vision; takes microseconds |
-//! | `gaze-scanpath` | the scanpath transformer | blocks tracking; takes a millisecond a dwell |
+//! | `gaze-scanpath` | the scanpath transformer | takes the newest scene only; misses dwells and counts them |
 //! | `gaze-board` | the serial line to the microcontroller, if there is one | misses samples and counts them |
 //! | `gaze-server` | clients, page | drops a client's samples and counts them; a client that cannot take an event is disconnected |
 //!
@@ -45,10 +45,6 @@ const OBSERVATION_QUEUE: usize = 32;
 
 /// Clients' messages that may wait for the tracking stage.
 const CONTROL_QUEUE: usize = 8;
-
-/// Dwells and scenes that may wait for the scanpath stage, which prepares its networks when the first
-/// scene comes.
-const DWELL_QUEUE: usize = 64;
 
 /// Events that may wait for a program that has the chain in its own process.
 const LIBRARY_QUEUE: usize = 1024;
@@ -169,20 +165,20 @@ impl Daemon {
 
         let mut header = header;
         let mut scanpath = None;
-        let mut dwells = None;
+        let mut scanpath_inputs = None;
         if let Some(server) = &server {
             let (follower, records) = setup::scanpath(config)?;
             header.models.extend(records);
-            let (sender, receiver) = crossbeam_channel::bounded(DWELL_QUEUE);
+            let (inputs, waiting) = scanpath::inputs();
             let publisher = server.publisher();
             scanpath = Some((
                 ScanpathThread {
                     follower,
                     publisher,
                 },
-                receiver,
+                waiting,
             ));
-            dwells = Some(sender);
+            scanpath_inputs = Some(inputs);
         }
         let (paths_sender, paths) = crossbeam_channel::bounded(CONTROL_QUEUE);
         let tracking = TrackingThread {
@@ -192,8 +188,7 @@ impl Daemon {
             eyes: Arc::clone(&eyes),
             header,
             events,
-            table: None,
-            dwells,
+            scanpath: scanpath_inputs,
             board: board_sender,
             publisher: server.as_ref().map(Server::publisher),
             metrics: Arc::clone(&metrics),
@@ -236,9 +231,9 @@ impl Daemon {
             };
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
         }
-        if let Some((scanpath, dwells)) = scanpath {
+        if let Some((scanpath, waiting)) = scanpath {
             daemon.spawn("gaze-scanpath", move || {
-                scanpath.run(&dwells, &paths);
+                scanpath.run(&waiting, &paths);
                 Ok(())
             })?;
         }

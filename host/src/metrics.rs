@@ -82,13 +82,15 @@ pub enum Counter {
     MessagesRefused,
     /// Samples and events that the board's thread had no room for.
     BoardEventsDropped,
+    /// Dwells that the scanpath stage was too slow for.
+    DwellsDropped,
     /// Turns of the server's once-a-second clock: stands still when the server hangs.
     ServerTurns,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 15] = [
+    pub const ALL: [Counter; 16] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
         Counter::FramesUnreadable,
@@ -103,6 +105,7 @@ impl Counter {
         Counter::ClientsDropped,
         Counter::MessagesRefused,
         Counter::BoardEventsDropped,
+        Counter::DwellsDropped,
         Counter::ServerTurns,
     ];
 
@@ -123,6 +126,7 @@ impl Counter {
             Counter::ClientsDropped => "clients_dropped",
             Counter::MessagesRefused => "messages_refused",
             Counter::BoardEventsDropped => "board_events_dropped",
+            Counter::DwellsDropped => "dwells_dropped",
             Counter::ServerTurns => "server_turns",
         }
     }

@@ -1,7 +1,7 @@
 //! Where this person looks next: the object-level scanpath transformer at run time.
 //!
 //! ```text
-//! scene ─► ObjectTable ─┐                       ┌─► next object: probabilities
+//! scene ──► SceneTable ─┐                       ┌─► next object: probabilities
 //! picture ─► appearance ┴─► encoder ─► codes ─► step ─► whether the path ends
 //!                         once a scene     ▲    │   └─► how long a dwell on each object lasts
 //!                    a dwell that ended ───┘    └─ memory of constant size, back into the next step
@@ -25,5 +25,4 @@ pub mod score;
 
 pub use follower::{Dwelled, Follower};
 pub use networks::{Dwell, EncodedScene, Memory, Networks};
-pub use objects::{ObjectTable, ObjectTableError};
 pub use prediction::Prediction;

@@ -1,32 +1,51 @@
-//! The objects on the screen that applications announce, from scene pixels to millimetres.
+//! The objects on the screen that applications announce.
+//!
+//! One table in scene pixels ([`SceneTable`]) is what there is; the boxes in millimetres that gaze is
+//! held against, the networks' rows and what the page draws are made from it.
+
+mod table;
+
+use std::sync::Arc;
 
 use gaze_calibration::ScreenGeometry;
 use gaze_signal::{EventBuf, ObjectBox, ObjectError, Objects};
 
 use crate::record::{SceneMessage, SceneObjectId, SceneUpdateMessage};
 
+pub use table::{SceneTable, SceneTableError};
+
+/// What a client asks of the scene.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SceneChange {
+    /// Replace all objects.
+    Replace(SceneMessage),
+    /// Change some.
+    Update(SceneUpdateMessage),
+}
+
 /// Why a scene message was not taken; nothing of it has been applied then.
 #[derive(Debug, thiserror::Error)]
 pub enum SceneError {
-    /// A size that cannot be mapped to the screen.
-    #[error("scene {scene_id}: {width_px} x {height_px} px must be finite and above 0")]
-    BadSize {
-        /// The scene.
-        scene_id: String,
-        /// Width given.
-        width_px: f32,
-        /// Height given.
-        height_px: f32,
+    /// The scene itself.
+    #[error(transparent)]
+    Table(#[from] SceneTableError),
+    /// An update before the first scene.
+    #[error(
+        "scene_update for {update:?}, but no scene is shown: announce one with \"scene\" first"
+    )]
+    NoScene {
+        /// Named by the update.
+        update: String,
     },
     /// An update for a scene that is not shown.
     #[error("scene_update for {update:?}, but the current scene is {current:?}")]
     OtherScene {
         /// Named by the update.
         update: String,
-        /// The one announced last, if any.
-        current: Option<String>,
+        /// The one announced last.
+        current: String,
     },
-    /// One object is wrong.
+    /// One object cannot be followed.
     #[error("scene {scene_id}, object {object}: {reason}")]
     Object {
         /// The scene.
@@ -41,23 +60,22 @@ pub enum SceneError {
 /// The announced scene and the visits to its objects.
 #[derive(Clone, Debug)]
 pub struct Scene {
-    current: Option<Current>,
+    table: Option<Arc<SceneTable>>,
     objects: Objects,
-}
-
-#[derive(Clone, Debug)]
-struct Current {
-    scene_id: String,
-    mm_per_px: [f32; 2],
 }
 
 impl Scene {
     /// An empty screen.
     pub fn new(objects: Objects) -> Self {
         Scene {
-            current: None,
+            table: None,
             objects,
         }
+    }
+
+    /// The scene that was announced last.
+    pub fn table(&self) -> Option<&Arc<SceneTable>> {
+        self.table.as_ref()
     }
 
     /// The objects and where they are.
@@ -70,110 +88,92 @@ impl Scene {
         &mut self.objects
     }
 
-    /// Replaces everything on the screen; a visit to an object that stays under the same id goes on
-    /// as a new visit.
-    ///
-    /// # Errors
-    /// [`SceneError`]; the old scene stays.
-    pub fn replace(
-        &mut self,
-        message: &SceneMessage,
-        screen: &ScreenGeometry,
-        out: &mut EventBuf,
-    ) -> Result<(), SceneError> {
-        let SceneMessage {
-            scene_id,
-            width_px,
-            height_px,
-            objects,
-            ..
-        } = message;
-        let is_size = |size: f32| size.is_finite() && size > 0.0;
-        if !is_size(*width_px) || !is_size(*height_px) {
-            return Err(SceneError::BadSize {
-                scene_id: scene_id.clone(),
-                width_px: *width_px,
-                height_px: *height_px,
-            });
-        }
-        let current = Current {
-            scene_id: scene_id.clone(),
-            mm_per_px: [screen.width_mm() / width_px, screen.height_mm() / height_px],
-        };
-        let mut new_objects = self.objects.clone();
-        let mut ended = EventBuf::new();
-        new_objects.clear(&mut ended);
-        for object in objects {
-            current.apply(&object.id, |id| {
-                new_objects.add(id, current.to_mm(object.box_px))
-            })?;
-        }
-        self.objects.clear(out);
-        self.objects = new_objects;
-        self.current = Some(current);
-        Ok(())
-    }
-
-    /// Adds, moves and removes some objects.
+    /// Takes a client's change on this screen; gives the visits that it ends. Under a new scene all
+    /// visits end, also that to an object of the same id.
     ///
     /// # Errors
     /// [`SceneError`]; the scene stays as it was.
-    pub fn update(
+    pub fn change(
         &mut self,
-        message: &SceneUpdateMessage,
-        out: &mut EventBuf,
-    ) -> Result<(), SceneError> {
-        let current = match &self.current {
-            Some(current) if current.scene_id == message.scene_id => current,
-            other => {
-                return Err(SceneError::OtherScene {
-                    update: message.scene_id.clone(),
-                    current: other.as_ref().map(|current| current.scene_id.clone()),
-                });
+        change: &SceneChange,
+        screen: &ScreenGeometry,
+    ) -> Result<EventBuf, SceneError> {
+        let mut ended = EventBuf::new();
+        let mut objects = self.objects.clone();
+        let table = match change {
+            SceneChange::Replace(message) => {
+                let table = SceneTable::new(message)?;
+                objects.clear(&mut ended);
+                table
+            }
+            SceneChange::Update(update) => {
+                let table = self.shown_for(update)?.updated(update)?;
+                for id in &update.remove {
+                    let id = id.to_string();
+                    let removed = objects.remove(&id, &mut ended);
+                    removed.map_err(|reason| refused(&table, &id, reason))?;
+                }
+                table
             }
         };
-        let mut changed = self.objects.clone();
-        let mut ended = out.clone();
-        for id in &message.remove {
-            current.apply(id, |id| changed.remove(id, &mut ended))?;
+        lay_out(&table, screen, &mut objects)?;
+        self.objects = objects;
+        self.table = Some(Arc::new(table));
+        Ok(ended)
+    }
+
+    /// Lays the same objects out on another screen. A visit goes on if gaze still meets its object.
+    pub fn set_screen(&mut self, screen: &ScreenGeometry) {
+        if let Some(table) = &self.table {
+            lay_out(table, screen, &mut self.objects)
+                .expect("these objects were taken, and a table's boxes are sound on every screen");
         }
-        for moved in &message.moved {
-            current.apply(&moved.id, |id| {
-                changed.move_to(id, current.to_mm(moved.box_px))
-            })?;
+    }
+
+    fn shown_for(&self, update: &SceneUpdateMessage) -> Result<&SceneTable, SceneError> {
+        match &self.table {
+            Some(table) if table.scene_id() == update.scene_id => Ok(table),
+            Some(table) => Err(SceneError::OtherScene {
+                update: update.scene_id.clone(),
+                current: table.scene_id().to_owned(),
+            }),
+            None => Err(SceneError::NoScene {
+                update: update.scene_id.clone(),
+            }),
         }
-        for object in &message.add {
-            current.apply(&object.id, |id| {
-                changed.add(id, current.to_mm(object.box_px))
-            })?;
-        }
-        self.objects = changed;
-        *out = ended;
-        Ok(())
     }
 }
 
-impl Current {
-    fn to_mm(&self, [x, y, width, height]: [f32; 4]) -> ObjectBox {
-        ObjectBox {
-            x_mm: x * self.mm_per_px[0],
-            y_mm: y * self.mm_per_px[1],
-            width_mm: width * self.mm_per_px[0],
-            height_mm: height * self.mm_per_px[1],
-        }
+/// Puts every object of the table where it is on the screen.
+fn lay_out(
+    table: &SceneTable,
+    screen: &ScreenGeometry,
+    objects: &mut Objects,
+) -> Result<(), SceneError> {
+    for (place, id) in table.ids().iter().enumerate() {
+        let [x, y, width, height] = table.area(place);
+        let area = ObjectBox {
+            x_mm: x * screen.width_mm(),
+            y_mm: y * screen.height_mm(),
+            width_mm: width * screen.width_mm(),
+            height_mm: height * screen.height_mm(),
+        };
+        let is_known = objects.place_of(id).is_some();
+        let put = if is_known {
+            objects.move_to(id, area)
+        } else {
+            objects.add(id, area)
+        };
+        put.map_err(|reason| refused(table, id, reason))?;
     }
+    Ok(())
+}
 
-    fn apply(
-        &self,
-        id: &SceneObjectId,
-        change: impl FnOnce(&str) -> Result<(), ObjectError>,
-    ) -> Result<(), SceneError> {
-        let object = id.to_string();
-        change(&object).map_err(|reason| SceneError::Object {
-            scene_id: self.scene_id.clone(),
-            object,
-            reason,
-        })
+fn refused(table: &SceneTable, object: &str, reason: ObjectError) -> SceneError {
+    SceneError::Object {
+        scene_id: table.scene_id().to_owned(),
+        object: object.to_owned(),
+        reason,
     }
 }
 
@@ -194,106 +194,107 @@ mod tests {
     use super::*;
     use crate::record::ClientMessage;
 
-    fn scene_of(text: &str) -> SceneMessage {
+    fn change_of(text: &str) -> SceneChange {
         match serde_json::from_str(text).unwrap() {
-            ClientMessage::Scene(message) => message,
+            ClientMessage::Scene(message) => SceneChange::Replace(message),
+            ClientMessage::SceneUpdate(message) => SceneChange::Update(message),
             other => panic!("{other:?}"),
         }
     }
 
-    fn update_of(text: &str) -> SceneUpdateMessage {
-        match serde_json::from_str(text).unwrap() {
-            ClientMessage::SceneUpdate(message) => message,
-            other => panic!("{other:?}"),
-        }
+    fn screen() -> ScreenGeometry {
+        ScreenGeometry::new(500.0, 250.0).unwrap()
     }
 
-    fn shop() -> (Scene, EventBuf) {
-        let mut scene = Scene::new(Objects::new(ObjectSettings::default()).unwrap());
-        let mut out = EventBuf::new();
-        let message = scene_of(
+    fn empty() -> Scene {
+        Scene::new(Objects::new(ObjectSettings::default()).unwrap())
+    }
+
+    fn shop() -> Scene {
+        let mut scene = empty();
+        let shown = change_of(
             r#"{"type":"scene","scene_id":"shop","width_px":1000,"height_px":500,"px_per_deg":null,
                 "task":"free_viewing","target":null,"image":null,
                 "objects":[{"id":"a","box":[0,0,100,100],"class":null,"score":1.0},{"id":7,"box":[900,400,100,100]}]}"#,
         );
-        let screen = ScreenGeometry::new(500.0, 250.0).unwrap();
-        scene.replace(&message, &screen, &mut out).unwrap();
-        (scene, out)
+        scene.change(&shown, &screen()).unwrap();
+        scene
+    }
+
+    fn hit(scene: &Scene, x_mm: f32, y_mm: f32) -> Option<&str> {
+        scene.objects().hit(PointOfRegard { x_mm, y_mm })
     }
 
     #[test]
     fn scene_pixels_map_to_the_screens_millimetres() {
-        let (mut scene, _) = shop();
-        let hit = |scene: &mut Scene, x_mm, y_mm| {
-            scene
-                .objects_mut()
-                .hit(PointOfRegard { x_mm, y_mm })
-                .map(str::to_owned)
-        };
-        assert_eq!(hit(&mut scene, 25.0, 25.0).as_deref(), Some("a"));
-        assert_eq!(hit(&mut scene, 475.0, 225.0).as_deref(), Some("7"));
-        assert_eq!(hit(&mut scene, 250.0, 125.0), None);
+        let scene = shop();
+        assert_eq!(hit(&scene, 25.0, 25.0), Some("a"));
+        assert_eq!(hit(&scene, 475.0, 225.0), Some("7"));
+        assert_eq!(hit(&scene, 250.0, 125.0), None);
+    }
+
+    #[test]
+    fn on_another_screen_the_same_pixels_are_elsewhere() {
+        let mut scene = shop();
+        scene.set_screen(&ScreenGeometry::new(1000.0, 500.0).unwrap());
+        assert_eq!(hit(&scene, 950.0, 450.0), Some("7"));
+        assert_eq!(hit(&scene, 475.0, 225.0), None);
     }
 
     #[test]
     fn an_update_with_one_mistake_changes_nothing() {
-        let (mut scene, mut out) = shop();
-        let update = update_of(
+        let mut scene = shop();
+        let update = change_of(
             r#"{"type":"scene_update","scene_id":"shop","move":[{"id":"a","box":[500,250,10,10]}],"remove":["b"]}"#,
         );
-        let error = scene.update(&update, &mut out).unwrap_err().to_string();
+        let error = scene.change(&update, &screen()).unwrap_err().to_string();
         assert_eq!(error, "scene shop, object b: no object has this id");
-        assert!(
-            scene
-                .objects_mut()
-                .hit(PointOfRegard {
-                    x_mm: 25.0,
-                    y_mm: 25.0
-                })
-                .is_some()
-        );
+        assert_eq!(hit(&scene, 25.0, 25.0), Some("a"));
+        // What the table takes and the visits do not: an id of 65 bytes.
+        let long = "x".repeat(65);
+        let update = change_of(&format!(
+            r#"{{"type":"scene_update","scene_id":"shop","remove":["a"],"add":[{{"id":"{long}","box":[0,0,9,9]}}]}}"#
+        ));
+        let error = scene.change(&update, &screen()).unwrap_err().to_string();
+        assert!(error.contains("1 to 64 bytes"), "{error}");
+        assert_eq!(hit(&scene, 25.0, 25.0), Some("a"));
+        assert_eq!(scene.table().unwrap().ids(), ["a", "7"]);
     }
 
     #[test]
     fn objects_are_added_moved_and_removed() {
-        let (mut scene, mut out) = shop();
-        let update = update_of(
+        let mut scene = shop();
+        let update = change_of(
             r#"{"type":"scene_update","scene_id":"shop","add":[{"id":"c","box":[500,0,20,20]}],
                 "move":[{"id":"a","box":[500,250,10,10]}],"remove":[7]}"#,
         );
-        scene.update(&update, &mut out).unwrap();
-        assert_eq!(scene.objects_mut().len(), 2);
-        assert!(
-            scene
-                .objects_mut()
-                .hit(PointOfRegard {
-                    x_mm: 252.0,
-                    y_mm: 127.0
-                })
-                .is_some()
-        );
+        scene.change(&update, &screen()).unwrap();
+        assert_eq!(scene.objects().len(), 2);
+        assert_eq!(hit(&scene, 252.0, 127.0), Some("a"));
+        assert_eq!(hit(&scene, 475.0, 225.0), None);
     }
 
     #[test]
     fn an_update_of_another_scene_names_both() {
-        let (mut scene, mut out) = shop();
-        let update = update_of(r#"{"type":"scene_update","scene_id":"bank"}"#);
-        let error = scene.update(&update, &mut out).unwrap_err().to_string();
+        let update = change_of(r#"{"type":"scene_update","scene_id":"bank"}"#);
+        let error = shop().change(&update, &screen()).unwrap_err().to_string();
         assert_eq!(
             error,
-            r#"scene_update for "bank", but the current scene is Some("shop")"#
+            r#"scene_update for "bank", but the current scene is "shop""#
         );
+        let error = empty().change(&update, &screen()).unwrap_err().to_string();
+        assert!(error.contains("no scene is shown"), "{error}");
     }
 
     #[test]
     fn a_scene_without_size_is_refused_and_the_old_one_stays() {
-        let (mut scene, mut out) = shop();
-        let mut message =
-            scene_of(r#"{"type":"scene","scene_id":"x","width_px":0,"height_px":5,"objects":[]}"#);
-        let screen = ScreenGeometry::new(500.0, 250.0).unwrap();
-        assert!(scene.replace(&message, &screen, &mut out).is_err());
-        message.width_px = f32::NAN;
-        assert!(scene.replace(&message, &screen, &mut out).is_err());
-        assert_eq!(scene.objects_mut().len(), 2);
+        let mut scene = shop();
+        for size in ["0", "-5", "1e39"] {
+            let shown = change_of(&format!(
+                r#"{{"type":"scene","scene_id":"x","width_px":{size},"height_px":5,"objects":[]}}"#
+            ));
+            assert!(scene.change(&shown, &screen()).is_err());
+        }
+        assert_eq!(scene.objects().len(), 2);
     }
 }

@@ -62,8 +62,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::clock::CaptureTime;
 use crate::metrics::{Counter, Metrics};
 use crate::personal::PersonalMessage;
-use crate::record::{Record, ScanpathRequest, SceneMessage, SceneUpdateMessage, TimedRecord};
+use crate::record::{Record, ScanpathRequest, TimedRecord};
 use crate::scanpath::files::FilePath;
+use crate::scene::{SceneChange, SceneTable};
 
 use eye_tribe::EyeTribe;
 use fan_out::{Hub, Outgoing};
@@ -343,15 +344,6 @@ pub enum Control {
     Personal(PersonalMessage),
 }
 
-/// What a client asks of the scene.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SceneChange {
-    /// Replace all objects.
-    Replace(SceneMessage),
-    /// Change some.
-    Update(SceneUpdateMessage),
-}
-
 /// A client's wish for sampled paths, for the scanpath stage to answer.
 #[derive(Debug)]
 pub struct PathsRequest {
@@ -368,6 +360,11 @@ impl PathsRequest {
     pub fn new(request: ScanpathRequest) -> (Self, oneshot::Receiver<PathsAnswer>) {
         let (answer, answered) = oneshot::channel();
         (PathsRequest { request, answer }, answered)
+    }
+
+    /// Whether the client has gone away.
+    pub fn is_forgotten(&self) -> bool {
+        self.answer.is_closed()
     }
 
     /// Gives the client its paths, or says why there are none.
@@ -408,13 +405,20 @@ impl Publisher {
         self.send(Outgoing::new(TimedRecord { record, at }));
     }
 
+    /// Shows another scene to the page and to outputs with surfaces, in order with the records.
+    pub fn show(&self, scene: Arc<SceneTable>) {
+        self.send(Outgoing::Scene(scene));
+    }
+
     /// The same for a record that is a line already, which is passed on byte for byte.
     pub fn publish_line(&self, record: TimedRecord, line: &str) {
         self.send(Outgoing::of_line(record, line));
     }
 
     fn send(&self, outgoing: Outgoing) {
-        self.metrics.count(Counter::RecordsPublished);
+        if matches!(outgoing, Outgoing::Record { .. }) {
+            self.metrics.count(Counter::RecordsPublished);
+        }
         match self.records.try_send(outgoing) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(outgoing)) if outgoing.is_sample() => {

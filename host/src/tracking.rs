@@ -1,5 +1,7 @@
 //! The tracking stage: observation → point of regard → filter → events → objects.
 
+use std::sync::Arc;
+
 use gaze_calibration::{CalibrationInput, CalibrationModel, ScreenGeometry};
 use gaze_protocol::{GazeSample, ObjectVisit, PointOfRegard, Span, Validity};
 use gaze_signal::{
@@ -7,8 +9,7 @@ use gaze_signal::{
     SettingProblem,
 };
 
-use crate::scene::{Scene, SceneError};
-use crate::server::SceneChange;
+use crate::scene::{Scene, SceneChange, SceneError, SceneTable};
 use crate::vision::{FaceObservation, Observation};
 
 /// What the tracking stage needs to know.
@@ -84,9 +85,10 @@ impl Tracking {
         }
     }
 
-    /// Another screen, from the next frame on. Announced objects stay where they are in mm.
+    /// Another screen, from the next frame on. Announced objects keep their pixels.
     pub fn set_screen(&mut self, screen: ScreenGeometry) {
         self.screen = screen;
+        self.scene.set_screen(&screen);
     }
 
     /// Turns one observation into its sample and the events that it completes.
@@ -119,14 +121,12 @@ impl Tracking {
     /// # Errors
     /// [`SceneError`]; the scene stays as it was.
     pub fn change_scene(&mut self, change: &SceneChange) -> Result<EventBuf, SceneError> {
-        let mut events = EventBuf::new();
-        match change {
-            SceneChange::Replace(message) => {
-                self.scene.replace(message, &self.screen, &mut events)?;
-            }
-            SceneChange::Update(message) => self.scene.update(message, &mut events)?,
-        }
-        Ok(events)
+        self.scene.change(change, &self.screen)
+    }
+
+    /// The scene that was announced last.
+    pub fn scene(&self) -> Option<&Arc<SceneTable>> {
+        self.scene.table()
     }
 
     /// The middle of an object that was dwelt on and is so small that gaze was on its middle.

@@ -8,7 +8,7 @@ use gaze_protocol::GazeEvent;
 use tracing::warn;
 
 use super::capture::Opened;
-use super::scanpath::ScanpathInput;
+use super::scanpath::{Put, ScanpathInput, ScanpathInputs};
 use super::{EyesInUse, SharedClock};
 use crate::board::BoardInput;
 use crate::camera::ShownSlot;
@@ -17,8 +17,9 @@ use crate::clock::StreamClock;
 use crate::metrics::{Counter, Metrics, Stage};
 use crate::personal::Personal;
 use crate::record::{self, Header, Record};
-use crate::scanpath::{Dwelled, ObjectTable};
-use crate::server::{Control, ControlRequest, Publisher, SceneChange};
+use crate::scanpath::Dwelled;
+use crate::scene::SceneChange;
+use crate::server::{Control, ControlRequest, Publisher};
 use crate::tracking::Tracking;
 use crate::vision::Observation;
 
@@ -29,9 +30,7 @@ pub(super) struct TrackingThread {
     pub(super) eyes: EyesInUse,
     pub(super) header: Header,
     pub(super) events: Option<EventSender<GazeEvent>>,
-    /// The announced objects as the scanpath stage takes them.
-    pub(super) table: Option<ObjectTable>,
-    pub(super) dwells: Option<crossbeam_channel::Sender<ScanpathInput>>,
+    pub(super) scanpath: Option<ScanpathInputs>,
     pub(super) board: Option<EventSender<BoardInput>>,
     pub(super) publisher: Option<Publisher>,
     pub(super) metrics: Arc<Metrics>,
@@ -115,29 +114,19 @@ impl TrackingThread {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies a change to both, the objects that are followed and those that are predicted on, or
-    /// to none.
+    /// Applies a client's change, and shows the new scene to everybody who draws it or predicts on it.
     fn changed_scene(&mut self, change: &SceneChange) -> Result<(), String> {
-        let table = match (change, &self.table) {
-            (SceneChange::Replace(scene), _) => {
-                Some(ObjectTable::new(scene).map_err(|error| error.to_string())?)
-            }
-            (SceneChange::Update(update), Some(table)) if table.scene_id() == update.scene_id => {
-                let mut table = table.clone();
-                table.update(update).map_err(|error| error.to_string())?;
-                Some(table)
-            }
-            // Refused below.
-            (SceneChange::Update(_), _) => None,
-        };
         let events = self
             .tracking
             .change_scene(change)
             .map_err(|error| error.to_string())?;
         // The visits that the change ended were on the scene as it was.
         self.publish_events(&events);
-        if let Some(table) = table {
-            self.table = Some(table.clone());
+        if let Some(table) = self.tracking.scene() {
+            if let Some(publisher) = &self.publisher {
+                publisher.show(Arc::clone(table));
+            }
+            let table = Arc::clone(table);
             self.predict_after(match change {
                 SceneChange::Replace(_) => ScanpathInput::Shown(table),
                 SceneChange::Update(_) => ScanpathInput::Changed(table),
@@ -146,10 +135,11 @@ impl TrackingThread {
         Ok(())
     }
 
-    /// Hands something to the scanpath stage; it has ended only when all ends.
+    /// Hands something to the scanpath stage, which never lets this one wait.
     fn predict_after(&self, input: ScanpathInput) {
-        if let Some(dwells) = &self.dwells {
-            let _ = dwells.send(input);
+        let Some(inputs) = &self.scanpath else { return };
+        if inputs.put(input) == Put::DwellDropped {
+            self.metrics.count(Counter::DwellsDropped);
         }
     }
 

@@ -157,8 +157,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanpath::ObjectTable;
     use crate::scanpath::files::FileFixation;
+    use crate::scene::SceneTable;
 
     #[test]
     fn every_fixation_is_a_numbered_circle() {
@@ -167,7 +167,7 @@ mod tests {
         )
         .unwrap();
         let scene = FileScene {
-            table: ObjectTable::new(&scene).unwrap(),
+            table: SceneTable::new(&scene).unwrap(),
             image: Some("/nonexistent.png".into()),
         };
         let fixation = |x_px| FileFixation {

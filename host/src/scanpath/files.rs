@@ -9,9 +9,10 @@ use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use super::networks::Dwell;
-use super::objects::{ObjectTable, ObjectTableError};
+
 use crate::inference::InferenceError;
 use crate::record::{SceneMessage, SceneObjectId};
+use crate::scene::{SceneTable, SceneTableError};
 
 /// Why a file of scenes or paths cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +52,7 @@ pub enum FileError {
 #[derive(Clone, Debug)]
 pub struct FileScene {
     /// Its objects.
-    pub table: ObjectTable,
+    pub table: SceneTable,
     /// Its picture.
     pub image: Option<PathBuf>,
 }
@@ -84,8 +85,8 @@ impl Scenes {
             };
             let scene: SceneMessage =
                 serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-            let table = ObjectTable::new(&scene)
-                .map_err(|error: ObjectTableError| wrong(error.to_string()))?;
+            let table = SceneTable::new(&scene)
+                .map_err(|error: SceneTableError| wrong(error.to_string()))?;
             let place = found.scenes.len();
             if found.places.insert(scene.scene_id.clone(), place).is_some() {
                 return Err(wrong(format!("scene {} is there already", scene.scene_id)));
@@ -135,7 +136,7 @@ impl FilePath {
     ///
     /// # Errors
     /// What is wrong, in words: an object that is not in the scene, or a number that is none.
-    pub fn dwells(&self, table: &ObjectTable) -> Result<(Option<[f32; 2]>, Vec<Dwell>), String> {
+    pub fn dwells(&self, table: &SceneTable) -> Result<(Option<[f32; 2]>, Vec<Dwell>), String> {
         let mut start = None;
         let mut dwells: Vec<Dwell> = Vec::new();
         for (number, fixation) in self.fixations.iter().enumerate() {
@@ -280,13 +281,13 @@ fn lines(
 mod tests {
     use super::*;
 
-    fn table() -> ObjectTable {
+    fn table() -> SceneTable {
         let scene = serde_json::from_str(
             r#"{"scene_id":"s","width_px":800,"height_px":600,"objects":[
                 {"id":0,"box":[0,0,100,100]},{"id":1,"box":[300,0,100,100]}]}"#,
         )
         .unwrap();
-        ObjectTable::new(&scene).unwrap()
+        SceneTable::new(&scene).unwrap()
     }
 
     fn path(fixations: &str) -> FilePath {

@@ -1,10 +1,13 @@
 //! A live scene and the dwells of one person on it.
 
+use std::sync::Arc;
+
 use super::networks::{Dwell, EncodedScene, Memory, Networks};
-use super::objects::ObjectTable;
 use super::prediction::Prediction;
+use super::sample::Sampling;
 use crate::inference::InferenceError;
 use crate::record::{NextObject, NextObjects};
+use crate::scene::SceneTable;
 
 /// Keeps the announced scene and the path on it, and predicts after each dwell.
 ///
@@ -16,7 +19,7 @@ pub struct Follower {
 }
 
 struct State {
-    table: ObjectTable,
+    table: Arc<SceneTable>,
     scene: EncodedScene,
     memory: Memory,
 }
@@ -45,7 +48,7 @@ impl Follower {
     ///
     /// # Errors
     /// [`InferenceError`]; nothing is predicted until the next scene then.
-    pub fn show(&mut self, table: ObjectTable) -> Result<(), InferenceError> {
+    pub fn show(&mut self, table: Arc<SceneTable>) -> Result<(), InferenceError> {
         self.state = None;
         let encoded = self.networks.encode(&table, None)?;
         let (memory, _) = self.networks.begin(&encoded, None)?;
@@ -61,7 +64,7 @@ impl Follower {
     ///
     /// # Errors
     /// [`InferenceError`]; nothing is predicted until the next scene then.
-    pub fn change(&mut self, table: ObjectTable) -> Result<(), InferenceError> {
+    pub fn change(&mut self, table: Arc<SceneTable>) -> Result<(), InferenceError> {
         let Some(State {
             table: before,
             memory,
@@ -114,14 +117,30 @@ impl Follower {
         Ok(Some(next_objects(&state.table, dwelled, &prediction)))
     }
 
-    /// The scene that is shown, and what samples paths on it.
-    pub(super) fn sampled(&mut self) -> Option<(&mut Networks, &ObjectTable, &EncodedScene)> {
-        let state = self.state.as_ref()?;
-        Some((&mut self.networks, &state.table, &state.scene))
+    /// Begins to sample whole paths on the scene that is shown; none while there is no scene. What
+    /// is drawn is of this scene, whatever is shown in the meantime.
+    ///
+    /// # Errors
+    /// [`InferenceError`].
+    pub fn sampling(
+        &mut self,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Option<Sampling>, InferenceError> {
+        let Some(State { table, scene, .. }) = &self.state else {
+            return Ok(None);
+        };
+        let (table, scene) = (Arc::clone(table), scene.clone());
+        Sampling::new(&mut self.networks, table, scene, n_samples, seed).map(Some)
+    }
+
+    /// What [`Sampling::step`] draws with.
+    pub fn networks(&mut self) -> &mut Networks {
+        &mut self.networks
     }
 }
 
-fn next_objects(table: &ObjectTable, dwelled: &Dwelled, prediction: &Prediction) -> NextObjects {
+fn next_objects(table: &SceneTable, dwelled: &Dwelled, prediction: &Prediction) -> NextObjects {
     let mut objects: Vec<_> = prediction
         .log_probabilities(1.0)
         .into_iter()
@@ -151,17 +170,17 @@ mod tests {
     fn follower() -> Follower {
         let models = ScanpathModels::embedded().unwrap();
         let mut follower = Follower::new(Networks::new(models, Engine::Tract));
-        follower.show(menu()).unwrap();
+        follower.show(Arc::new(menu())).unwrap();
         follower
     }
 
-    fn menu() -> ObjectTable {
+    fn menu() -> SceneTable {
         let scene = serde_json::from_str(
             r#"{"scene_id":"menu","width_px":1920,"height_px":1080,"objects":[
                 {"id":"a","box":[100,100,200,100]},{"id":"b","box":[900,500,200,100]},
                 {"id":7,"box":[1700,900,200,100]}]}"#,
         );
-        ObjectTable::new(&scene.unwrap()).unwrap()
+        SceneTable::new(&scene.unwrap()).unwrap()
     }
 
     fn dwelled(object: &str) -> Dwelled {
@@ -173,9 +192,9 @@ mod tests {
     }
 
     fn change(follower: &mut Follower, text: &str) {
-        let mut table = follower.state.as_ref().unwrap().table.clone();
-        table.update(&serde_json::from_str(text).unwrap()).unwrap();
-        follower.change(table).unwrap();
+        let table = &follower.state.as_ref().unwrap().table;
+        let changed = table.updated(&serde_json::from_str(text).unwrap()).unwrap();
+        follower.change(Arc::new(changed)).unwrap();
     }
 
     #[test]

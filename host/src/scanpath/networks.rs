@@ -5,10 +5,11 @@ use gaze_models::contract::{
 };
 use gaze_models::{Model, Sampling, ScanpathModels};
 
-use super::objects::ObjectTable;
+use super::objects;
 use super::prediction::{DWELL_CENTRE, DWELL_SCALE, Prediction};
 use crate::cli::ScanpathModel;
 use crate::inference::{Engine, InferenceError, Network};
+use crate::scene::SceneTable;
 
 /// The scanpath transformer in an engine.
 pub struct Networks {
@@ -124,10 +125,10 @@ impl Networks {
     /// [`InferenceError`].
     ///
     /// # Panics
-    /// Never: an [`ObjectTable`] has at most as many objects as the largest size has slots.
+    /// Never: an [`SceneTable`] has at most as many objects as the largest size has slots.
     pub fn encode(
         &mut self,
-        table: &ObjectTable,
+        table: &SceneTable,
         appearance: Option<&[[f32; APPEARANCE_VALUES]]>,
     ) -> Result<EncodedScene, InferenceError> {
         let size = SCANPATH_SIZES
@@ -135,7 +136,7 @@ impl Networks {
             .position(|size| table.len() <= size.slots)
             .expect("a table has at most as many objects as the largest size");
         let slots = SCANPATH_SIZES[size].slots;
-        let objects = table.inputs(slots);
+        let objects = objects::rows(table, slots);
         let mut looks = vec![0.0; slots * APPEARANCE_VALUES];
         if let Some(appearance) = appearance {
             looks[..table.len() * APPEARANCE_VALUES].copy_from_slice(appearance.as_flattened());

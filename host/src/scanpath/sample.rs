@@ -1,15 +1,15 @@
 //! `gazed scanpath predict`, and the paths that an application asks for: sampled scanpaths.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::files::{FileError, FileFixation, FilePath, LinesOut, Scenes};
-use super::follower::Follower;
 use super::networks::{Dwell, EncodedScene, Memory, Networks};
-use super::objects::ObjectTable;
 use super::prediction::Prediction;
 use super::score::encode;
 use crate::inference::InferenceError;
 use crate::record::SceneObjectId;
+use crate::scene::SceneTable;
 
 /// Longest sampled path, dwells; people's longest in the training's sets has 85.
 const LONGEST: usize = 100;
@@ -43,54 +43,96 @@ pub fn predict_files(
     lines.finish()
 }
 
-/// Samples whole paths on the scene that is shown; none while there is no scene.
-///
-/// # Errors
-/// [`InferenceError`].
-pub fn sample_live(
-    follower: &mut Follower,
-    n_samples: usize,
-    seed: u64,
-) -> Result<Option<Vec<FilePath>>, InferenceError> {
-    let Some((networks, table, encoded)) = follower.sampled() else {
-        return Ok(None);
-    };
-    sample(networks, table, encoded, n_samples, seed).map(Some)
-}
-
-/// Samples paths of one scene from their beginning, and keeps the typical ones: several times as
-/// many are drawn, and those that agree most with the others stay, the most typical first. Each has
-/// at least one fixation; on a scene without objects that is one on none, at the screen's centre.
+/// Samples paths of one scene; see [`Sampling`].
 ///
 /// # Errors
 /// [`InferenceError`].
 pub fn sample(
     networks: &mut Networks,
-    table: &ObjectTable,
+    table: &SceneTable,
     encoded: &EncodedScene,
     n_samples: usize,
     seed: u64,
 ) -> Result<Vec<FilePath>, InferenceError> {
-    let sampling = networks.sampling();
-    let n_drawn = match sampling.draws_per_path {
-        1 => n_samples,
-        more => (more * n_samples).max(FEWEST_DRAWS),
-    };
-    let begun = networks.begin(encoded, None)?;
-    let mut drawn = Vec::with_capacity(n_drawn);
-    for number in 0..n_drawn {
-        let mut random = Random::of(seed, table.scene_id(), number as u64);
-        drawn.push(draw_path(networks, encoded, &begun, &mut random)?);
+    let table = Arc::new(table.clone());
+    let mut sampling = Sampling::new(networks, table, encoded.clone(), n_samples, seed)?;
+    while !sampling.is_done() {
+        sampling.step(networks)?;
     }
-    if n_drawn > n_samples {
-        drawn = most_typical(drawn, n_samples);
+    Ok(sampling.paths())
+}
+
+/// Paths of one scene from their beginning, drawn one by one. The typical ones are kept: several
+/// times as many are drawn, and those that agree most with the others stay, the most typical first.
+/// Each has at least one fixation; on a scene without objects that is one on none, at the screen's
+/// centre.
+pub struct Sampling {
+    table: Arc<SceneTable>,
+    encoded: EncodedScene,
+    begun: (Memory, Option<Prediction>),
+    seed: u64,
+    n_samples: usize,
+    n_drawn: usize,
+    drawn: Vec<Vec<Visit>>,
+}
+
+impl Sampling {
+    /// No path is drawn yet.
+    ///
+    /// # Errors
+    /// [`InferenceError`].
+    pub fn new(
+        networks: &mut Networks,
+        table: Arc<SceneTable>,
+        encoded: EncodedScene,
+        n_samples: usize,
+        seed: u64,
+    ) -> Result<Self, InferenceError> {
+        let n_drawn = match networks.sampling().draws_per_path {
+            1 => n_samples,
+            more => (more * n_samples).max(FEWEST_DRAWS),
+        };
+        Ok(Sampling {
+            begun: networks.begin(&encoded, None)?,
+            table,
+            encoded,
+            seed,
+            n_samples,
+            n_drawn,
+            drawn: Vec::with_capacity(n_drawn),
+        })
     }
-    let paths = drawn.iter().enumerate().map(|(number, visits)| FilePath {
-        scene_id: table.scene_id().to_owned(),
-        observer: format!("model-{}", number + 1),
-        fixations: fixations(table, visits),
-    });
-    Ok(paths.collect())
+
+    /// Whether all paths are drawn.
+    pub fn is_done(&self) -> bool {
+        self.drawn.len() == self.n_drawn
+    }
+
+    /// Draws one path.
+    ///
+    /// # Errors
+    /// [`InferenceError`].
+    pub fn step(&mut self, networks: &mut Networks) -> Result<(), InferenceError> {
+        let number = self.drawn.len() as u64;
+        let mut random = Random::of(self.seed, self.table.scene_id(), number);
+        let path = draw_path(networks, &self.encoded, &self.begun, &mut random)?;
+        self.drawn.push(path);
+        Ok(())
+    }
+
+    /// The paths that were drawn, or the typical ones of them.
+    pub fn paths(self) -> Vec<FilePath> {
+        let mut kept = self.drawn;
+        if kept.len() > self.n_samples {
+            kept = most_typical(kept, self.n_samples);
+        }
+        let paths = kept.iter().enumerate().map(|(number, visits)| FilePath {
+            scene_id: self.table.scene_id().to_owned(),
+            observer: format!("model-{}", number + 1),
+            fixations: fixations(&self.table, visits),
+        });
+        paths.collect()
+    }
 }
 
 /// An object's place, and how long it is looked at, ms.
@@ -177,7 +219,7 @@ fn sequence_score(a: &[Visit], b: &[Visit]) -> f32 {
     }
 }
 
-fn fixations(table: &ObjectTable, visits: &[Visit]) -> Vec<FileFixation> {
+fn fixations(table: &SceneTable, visits: &[Visit]) -> Vec<FileFixation> {
     if visits.is_empty() {
         let [width, height] = table.size_px();
         return vec![FileFixation {
@@ -264,7 +306,7 @@ mod tests {
             r#"{{"scene_id":"s","width_px":800,"height_px":600,"objects":[{objects}]}}"#
         ))
         .unwrap();
-        let table = ObjectTable::new(&scene).unwrap();
+        let table = SceneTable::new(&scene).unwrap();
         let mut networks = Networks::new(ScanpathModels::embedded().unwrap(), Engine::Tract);
         let encoded = networks.encode(&table, None).unwrap();
         sample(&mut networks, &table, &encoded, 5, seed).unwrap()

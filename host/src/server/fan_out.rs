@@ -11,10 +11,10 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
-use super::scene_view::SceneView;
-use super::{ControlRequest, PathsRequest, SceneChange, ServerSettings};
+use super::{ControlRequest, PathsRequest, ServerSettings};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{ErrorRecord, Record, RecordKind, Stage, TimedRecord};
+use crate::scene::SceneTable;
 
 /// A record and its text, made once and shared by all clients.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,19 +52,23 @@ impl Line {
     }
 }
 
-/// A record on its way from the tracking stage.
+/// What comes from the tracking stage.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    /// None for a header.
-    kind: Option<RecordKind>,
-    line: Line,
-    /// Whether it is of a calibration that has not ended.
-    is_going_on: bool,
+pub(super) enum Outgoing {
+    Record {
+        /// None for a header.
+        kind: Option<RecordKind>,
+        line: Line,
+        /// Whether it is of a calibration that has not ended.
+        is_going_on: bool,
+    },
+    /// Another scene.
+    Scene(Arc<SceneTable>),
 }
 
 impl Outgoing {
     pub(super) fn new(record: TimedRecord) -> Self {
-        Outgoing {
+        Outgoing::Record {
             kind: record.record.kind(),
             is_going_on: is_going_on(&record.record),
             line: Line::new(record),
@@ -72,7 +76,7 @@ impl Outgoing {
     }
 
     pub(super) fn of_line(record: TimedRecord, line: &str) -> Self {
-        Outgoing {
+        Outgoing::Record {
             kind: record.record.kind(),
             is_going_on: is_going_on(&record.record),
             line: Line(Arc::new((record, Utf8Bytes::from(format!("{line}\n"))))),
@@ -80,7 +84,8 @@ impl Outgoing {
     }
 
     pub(super) fn is_sample(&self) -> bool {
-        self.kind == Some(RecordKind::Sample)
+        let sample = Some(RecordKind::Sample);
+        matches!(self, Outgoing::Record { kind, .. } if *kind == sample)
     }
 }
 
@@ -153,7 +158,7 @@ struct Table {
     /// The last record of a calibration that is under way.
     calibration: Option<Line>,
     clients: BTreeMap<u64, Client>,
-    scene: SceneView,
+    scene: Option<Arc<SceneTable>>,
     /// Number of the scene's last change; 0 before the first.
     scene_change: u64,
 }
@@ -303,13 +308,25 @@ impl Hub {
     /// Queues a record for everybody who wants its kind.
     pub(super) fn fan_out(&self, outgoing: &Outgoing) {
         let mut table = self.table();
-        match outgoing.kind {
-            None => self.take_header(&mut table, &outgoing.line),
+        let (kind, line, is_going_on) = match outgoing {
+            Outgoing::Record {
+                kind,
+                line,
+                is_going_on,
+            } => (*kind, line, *is_going_on),
+            Outgoing::Scene(scene) => {
+                table.scene = Some(Arc::clone(scene));
+                table.scene_change += 1;
+                return;
+            }
+        };
+        match kind {
+            None => self.take_header(&mut table, line),
             Some(kind) => {
                 if kind == RecordKind::Calibration {
-                    table.calibration = outgoing.is_going_on.then(|| outgoing.line.clone());
+                    table.calibration = is_going_on.then(|| line.clone());
                 }
-                self.queue_for_all(&mut table, kind, &outgoing.line);
+                self.queue_for_all(&mut table, kind, line);
             }
         }
     }
@@ -345,15 +362,8 @@ impl Hub {
         }
     }
 
-    /// Notes a change of the scene that the tracking stage has accepted.
-    pub(super) fn scene_changed(&self, change: SceneChange) {
-        let mut table = self.table();
-        table.scene.apply(change);
-        table.scene_change += 1;
-    }
-
-    /// The scene, for the page.
-    pub(super) fn scene(&self) -> SceneView {
+    /// The scene, once one was announced.
+    pub(super) fn scene(&self) -> Option<Arc<SceneTable>> {
         self.table().scene.clone()
     }
 

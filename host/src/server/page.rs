@@ -32,6 +32,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::fan_out::{Hub, Line};
 use super::preview::PictureMessage;
+use super::scene_view::SceneView;
 use super::session::Session;
 use super::status::RecentMetrics;
 use super::{MAX_MESSAGE_BYTES, origin};
@@ -147,7 +148,7 @@ async fn status(State(state): State<PageState>) -> impl IntoResponse {
 }
 
 async fn scene(State(state): State<PageState>) -> impl IntoResponse {
-    json(&state.hub.scene())
+    json(&SceneView::of(state.hub.scene().as_deref()))
 }
 
 fn json<T: Serialize>(answer: &T) -> impl IntoResponse + use<T> {

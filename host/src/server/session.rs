@@ -8,9 +8,7 @@ use crossbeam_channel::TrySendError;
 use tracing::debug;
 
 use super::fan_out::{Hub, KindSet, Line};
-use super::{
-    Control, ControlRequest, MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, PathsRequest, SceneChange,
-};
+use super::{Control, ControlRequest, MAX_BAD_MESSAGES, MAX_MESSAGE_BYTES, PathsRequest};
 use crate::clock::CaptureTime;
 use crate::metrics::Counter;
 use crate::personal::PersonalMessage;
@@ -18,6 +16,7 @@ use crate::record::{
     CalibrateMessage, ClientMessage, Record, RecordKind, ScanpathRequest, Scanpaths, TimeEcho,
     TimedRecord,
 };
+use crate::scene::SceneChange;
 
 /// How long a message waits between two attempts to reach a busy tracking stage.
 const CONTROL_RETRY: Duration = Duration::from_millis(5);
@@ -106,9 +105,7 @@ impl Session {
     }
 
     async fn change_scene(&mut self, change: SceneChange) -> Result<(), String> {
-        self.ask(Control::Scene(change.clone())).await?;
-        self.hub.scene_changed(change);
-        Ok(())
+        self.ask(Control::Scene(change)).await
     }
 
     async fn change_person(&mut self, message: PersonalMessage) -> Result<(), String> {

@@ -325,6 +325,32 @@ fn scenes_reach_tracking_in_order_and_its_complaints_come_back() {
 }
 
 #[test]
+fn the_page_draws_the_scene_that_is_shown() {
+    let running = Running::start("drawn", ServerSettings::default());
+    let scene = || {
+        let answer = running.get("/scene", "");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str::<Value>(body).unwrap()
+    };
+    assert_eq!(scene()["objects"], serde_json::json!([]));
+    let shown = r#"{"scene_id":"desk","width_px":100,"height_px":50,
+        "objects":[{"id":1,"box":[0,0,10,10],"class":"cup"},{"id":"b","box":[5,5,5,5]}]}"#;
+    let table = SceneTable::new(&serde_json::from_str(shown).unwrap()).unwrap();
+    let mut client = running.subscribed(ALL);
+    let publisher = running.publisher.as_ref().unwrap();
+    publisher.show(Arc::new(table));
+    running.publish(&blink(1));
+    // What comes after the scene is here, so the scene is.
+    assert_eq!(client.onsets(1), [1]);
+    assert_eq!(
+        scene(),
+        serde_json::json!({"scene_id":"desk","width_px":100.0,"height_px":50.0,"objects":[
+            {"id":"1","box":[0.0,0.0,10.0,10.0],"class":"cup"},
+            {"id":"b","box":[5.0,5.0,5.0,5.0],"class":null}]})
+    );
+}
+
+#[test]
 fn what_was_published_before_the_stop_is_still_sent() {
     let mut running = Running::start("stop", ServerSettings::default());
     let mut client = running.subscribed(ALL);

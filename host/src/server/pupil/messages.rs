@@ -1,12 +1,14 @@
 //! Records in the words of Pupil Core.
 
+use std::sync::Arc;
+
 use gaze_protocol::{GazeAngles, Validity};
 use serde_json::{Value, json};
 
 use crate::record::{Eye, Header, Por, Record, Sample, TimedRecord};
+use crate::scene::SceneTable;
 use crate::server::fan_out::Hub;
 use crate::server::resting::Resting;
-use crate::server::scene_view::SceneView;
 
 /// The topic of gaze, its trailing dot included.
 const GAZE_TOPIC: &str = "gaze.3d.01.";
@@ -28,7 +30,7 @@ pub(super) struct Messages {
     resting: Resting,
     /// Greatest spread of the gaze in the fixation so far: least and greatest x and y, mm.
     spread_mm: Option<(u32, [f32; 4])>,
-    scene: SceneView,
+    scene: Option<Arc<SceneTable>>,
     scene_change: u64,
 }
 
@@ -82,8 +84,11 @@ impl Messages {
             .now(sample)
             .and_then(|fixation| fixation.por.as_ref());
         let screen = (SCREEN, [0.0, 0.0, 1.0, 1.0]);
-        for (name, [left, top, width, height]) in std::iter::once(screen).chain(self.scene.areas())
-        {
+        let objects = self.scene.iter().flat_map(|scene| {
+            let names = scene.ids().iter().map(String::as_str);
+            names.zip((0..scene.len()).map(move |place| scene.area(place)))
+        });
+        for (name, [left, top, width, height]) in std::iter::once(screen).chain(objects) {
             let share = |por: &Por| {
                 let x = f64::from(por.x - left) / f64::from(width);
                 let y = f64::from(por.y - top) / f64::from(height);
