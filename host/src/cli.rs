@@ -14,8 +14,7 @@ pub use self::gaze_files::{EventsArgs, PlotCommand, PlotEventsArgs};
 pub use self::people::{CalibrateArgs, CalibrateCommand, FitArgs, UsersCommand};
 pub use self::recordings::{ExportArgs, RecordArgs, ReplayArgs};
 pub use self::scanpath::{
-    ScanpathCommand, ScanpathModel, ScanpathNetworkArgs, ScanpathPredictArgs, ScanpathScoreArgs,
-    ScanpathShowArgs,
+    ScanpathCommand, ScanpathNetworkArgs, ScanpathPredictArgs, ScanpathScoreArgs, ScanpathShowArgs,
 };
 use crate::board::PortChoice;
 use crate::camera::SourceSpec;

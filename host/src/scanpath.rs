@@ -24,5 +24,5 @@ pub mod sample;
 pub mod score;
 
 pub use follower::{Dwelled, Follower};
-pub use networks::{Dwell, EncodedScene, Memory, Networks};
+pub use networks::{Dwell, EncodedScene, Memory, Networks, ScanpathModel};
 pub use prediction::Prediction;

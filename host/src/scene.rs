@@ -10,7 +10,7 @@ use std::sync::Arc;
 use gaze_calibration::ScreenGeometry;
 use gaze_signal::{EventBuf, ObjectBox, ObjectError, Objects};
 
-use crate::record::{SceneMessage, SceneObjectId, SceneUpdateMessage};
+use crate::record::{SceneMessage, SceneUpdateMessage};
 
 pub use table::{SceneTable, SceneTableError};
 
@@ -174,15 +174,6 @@ fn refused(table: &SceneTable, object: &str, reason: ObjectError) -> SceneError 
         scene_id: table.scene_id().to_owned(),
         object: object.to_owned(),
         reason,
-    }
-}
-
-impl std::fmt::Display for SceneObjectId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SceneObjectId::Text(text) => f.write_str(text),
-            SceneObjectId::Number(number) => write!(f, "{number}"),
-        }
     }
 }
 

@@ -62,8 +62,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::clock::CaptureTime;
 use crate::metrics::{Counter, Metrics};
 use crate::personal::PersonalMessage;
-use crate::record::{Record, ScanpathRequest, TimedRecord};
-use crate::scanpath::files::FilePath;
+use crate::record::{Record, Scanpath, ScanpathRequest, TimedRecord};
 use crate::scene::{SceneChange, SceneTable};
 
 use eye_tribe::EyeTribe;
@@ -353,7 +352,7 @@ pub struct PathsRequest {
 }
 
 /// The paths, or why there are none.
-pub type PathsAnswer = Result<Vec<FilePath>, String>;
+pub type PathsAnswer = Result<Vec<Scanpath>, String>;
 
 impl PathsRequest {
     /// A request and the place where its answer arrives.
@@ -388,10 +387,17 @@ impl ControlRequest {
     }
 }
 
+/// What the tracking stage sends, in the order of its happening.
+#[derive(Debug)]
+enum FromTracking {
+    Record(Outgoing),
+    Scene(Arc<SceneTable>),
+}
+
 /// The tracking stage's end of the server.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    records: mpsc::Sender<Outgoing>,
+    records: mpsc::Sender<FromTracking>,
     metrics: Arc<Metrics>,
 }
 
@@ -402,31 +408,35 @@ impl Publisher {
     /// to the server is full, a sample is dropped and counted, and an event waits for room. After
     /// the server has ended, nothing happens. Must not be called from a task of an async runtime.
     pub fn publish(&self, record: Record, at: Option<CaptureTime>) {
-        self.send(Outgoing::new(TimedRecord { record, at }));
+        self.publish_outgoing(Outgoing::new(TimedRecord { record, at }));
     }
 
     /// Shows another scene to the page and to outputs with surfaces, in order with the records.
     pub fn show(&self, scene: Arc<SceneTable>) {
-        self.send(Outgoing::Scene(scene));
+        self.send(FromTracking::Scene(scene));
     }
 
     /// The same for a record that is a line already, which is passed on byte for byte.
     pub fn publish_line(&self, record: TimedRecord, line: &str) {
-        self.send(Outgoing::of_line(record, line));
+        self.publish_outgoing(Outgoing::of_line(record, line));
     }
 
-    fn send(&self, outgoing: Outgoing) {
-        if matches!(outgoing, Outgoing::Record { .. }) {
-            self.metrics.count(Counter::RecordsPublished);
-        }
-        match self.records.try_send(outgoing) {
+    fn publish_outgoing(&self, outgoing: Outgoing) {
+        self.metrics.count(Counter::RecordsPublished);
+        self.send(FromTracking::Record(outgoing));
+    }
+
+    fn send(&self, sent: FromTracking) {
+        match self.records.try_send(sent) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(outgoing)) if outgoing.is_sample() => {
+            Err(mpsc::error::TrySendError::Full(FromTracking::Record(outgoing)))
+                if outgoing.is_sample() =>
+            {
                 self.metrics.count(Counter::SamplesDropped);
             }
-            Err(mpsc::error::TrySendError::Full(outgoing)) => {
+            Err(mpsc::error::TrySendError::Full(sent)) => {
                 // The server never waits for the tracking stage, so this wait ends.
-                let _ = self.records.blocking_send(outgoing);
+                let _ = self.records.blocking_send(sent);
             }
         }
     }
@@ -450,8 +460,8 @@ pub struct Server {
     socket: Option<SocketListener>,
     page: Option<PageListener>,
     outputs: Vec<OutputPort>,
-    sender: mpsc::Sender<Outgoing>,
-    records: mpsc::Receiver<Outgoing>,
+    sender: mpsc::Sender<FromTracking>,
+    records: mpsc::Receiver<FromTracking>,
     metrics: Arc<Metrics>,
 }
 
@@ -585,8 +595,11 @@ impl Server {
             tokio::spawn(mqtt::publish(mqtt, Arc::clone(&hub), alive.clone()));
         }
         tokio::spawn(recent.keep());
-        while let Some(outgoing) = records.recv().await {
-            hub.fan_out(&outgoing);
+        while let Some(sent) = records.recv().await {
+            match sent {
+                FromTracking::Record(outgoing) => hub.fan_out(&outgoing),
+                FromTracking::Scene(scene) => hub.show(scene),
+            }
         }
         // No new clients; those that are there get what is queued, until the time is up.
         drop(socket_file);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use crate::inference::Engine;
+use crate::scanpath::ScanpathModel;
 
 /// `gazed scanpath …`.
 #[derive(Debug, Subcommand)]
@@ -94,16 +95,4 @@ pub struct ScanpathNetworkArgs {
     /// tract | ort
     #[arg(long)]
     pub engine: Option<Engine>,
-}
-
-/// What the observer is taken to do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ScanpathModel {
-    /// What the scene says.
-    #[default]
-    Auto,
-    /// Looks around.
-    FreeViewing,
-    /// Looks for the target.
-    Search,
 }

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use tracing::error;
 
-use crate::record::{Record, ScanpathRequest};
-use crate::scanpath::files::FilePath;
+use crate::record::{Record, Scanpath, ScanpathRequest};
 use crate::scanpath::{Dwelled, Follower};
 use crate::scene::SceneTable;
 use crate::server::{PathsRequest, Publisher};
@@ -165,7 +164,7 @@ impl ScanpathThread {
         &mut self,
         request: &PathsRequest,
         inputs: &WaitingInputs,
-    ) -> Result<Vec<FilePath>, String> {
+    ) -> Result<Vec<Scanpath>, String> {
         let ScanpathRequest { samples, seed } = request.request;
         let failed = |error| {
             error!("paths cannot be sampled: {error}");

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::files::{FileError, FilePath, FileScene, Scenes, paths};
+use super::files::{FileError, FileScene, Scenes, paths};
 use super::networks::Networks;
 use super::sample::sample;
 use super::score::encode;
+use crate::record::Scanpath;
 
 /// Colours of people's paths; the model's are drawn in [`OF_MODEL`].
 const OF_PEOPLE: [&str; 6] = [
@@ -74,7 +75,7 @@ impl Drawing {
 }
 
 /// The drawing; the picture is inside it.
-fn svg(scene: &FileScene, drawn: &[(FilePath, &str)]) -> String {
+fn svg(scene: &FileScene, drawn: &[(Scanpath, &str)]) -> String {
     let table = &scene.table;
     let [width, height] = table.size_px();
     let radius = width.hypot(height) / 70.0;
@@ -157,7 +158,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scanpath::files::FileFixation;
+    use crate::record::ScanpathFixation;
     use crate::scene::SceneTable;
 
     #[test]
@@ -170,13 +171,13 @@ mod tests {
             table: SceneTable::new(&scene).unwrap(),
             image: Some("/nonexistent.png".into()),
         };
-        let fixation = |x_px| FileFixation {
+        let fixation = |x_px| ScanpathFixation {
             object: None,
             x_px,
             y_px: 5.0,
             duration_ms: Some(1000.0),
         };
-        let path = FilePath {
+        let path = Scanpath {
             scene_id: "s".into(),
             observer: "x & y".into(),
             fixations: vec![fixation(1.0), fixation(2.0)],

@@ -6,12 +6,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::networks::Dwell;
 
 use crate::inference::InferenceError;
-use crate::record::{SceneMessage, SceneObjectId};
+use crate::record::{Scanpath, ScanpathFixation, SceneMessage};
 use crate::scene::{SceneTable, SceneTableError};
 
 /// Why a file of scenes or paths cannot be used.
@@ -105,31 +105,7 @@ impl Scenes {
     }
 }
 
-/// One observer's path, as files hold it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FilePath {
-    /// The scene looked at.
-    pub scene_id: String,
-    /// Who looked.
-    pub observer: String,
-    /// In order.
-    pub fixations: Vec<FileFixation>,
-}
-
-/// One fixation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FileFixation {
-    /// The object looked at; null for none.
-    pub object: Option<SceneObjectId>,
-    /// Place, scene px.
-    pub x_px: f32,
-    /// Place, scene px.
-    pub y_px: f32,
-    /// Duration; null where it is not known.
-    pub duration_ms: Option<f32>,
-}
-
-impl FilePath {
+impl Scanpath {
     /// Where the gaze was when the scene came up, in screen diagonals, where that was on no
     /// object; and the dwells: fixations on no object are left out, those on the same object one
     /// after the other are one dwell, which ends where the last of them is.
@@ -140,7 +116,7 @@ impl FilePath {
         let mut start = None;
         let mut dwells: Vec<Dwell> = Vec::new();
         for (number, fixation) in self.fixations.iter().enumerate() {
-            let FileFixation {
+            let ScanpathFixation {
                 object,
                 x_px,
                 y_px,
@@ -184,7 +160,7 @@ impl FilePath {
 /// [`FileError::Read`]; each path may be a [`FileError`] of its own.
 pub fn paths(
     path: &Path,
-) -> Result<impl Iterator<Item = Result<(usize, FilePath), FileError>>, FileError> {
+) -> Result<impl Iterator<Item = Result<(usize, Scanpath), FileError>>, FileError> {
     let name = path.to_owned();
     Ok(lines(path)?.map(move |line| {
         let (line, text) = line?;
@@ -290,7 +266,7 @@ mod tests {
         SceneTable::new(&scene).unwrap()
     }
 
-    fn path(fixations: &str) -> FilePath {
+    fn path(fixations: &str) -> Scanpath {
         serde_json::from_str(&format!(
             r#"{{"scene_id":"s","observer":"o","correct":1,"fixations":[{fixations}]}}"#
         ))

@@ -7,9 +7,20 @@ use gaze_models::{Model, Sampling, ScanpathModels};
 
 use super::objects;
 use super::prediction::{DWELL_CENTRE, DWELL_SCALE, Prediction};
-use crate::cli::ScanpathModel;
 use crate::inference::{Engine, InferenceError, Network};
 use crate::scene::SceneTable;
+
+/// What the observer is taken to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ScanpathModel {
+    /// What the scene says.
+    #[default]
+    Auto,
+    /// Looks around.
+    FreeViewing,
+    /// Looks for the target.
+    Search,
+}
 
 /// The scanpath transformer in an engine.
 pub struct Networks {

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{FileError, FileFixation, FilePath, LinesOut, Scenes};
+use super::files::{FileError, LinesOut, Scenes};
 use super::networks::{Dwell, EncodedScene, Memory, Networks};
 use super::prediction::Prediction;
 use super::score::encode;
 use crate::inference::InferenceError;
-use crate::record::SceneObjectId;
+use crate::record::{Scanpath, ScanpathFixation, SceneObjectId};
 use crate::scene::SceneTable;
 
 /// Longest sampled path, dwells; people's longest in the training's sets has 85.
@@ -53,7 +53,7 @@ pub fn sample(
     encoded: &EncodedScene,
     n_samples: usize,
     seed: u64,
-) -> Result<Vec<FilePath>, InferenceError> {
+) -> Result<Vec<Scanpath>, InferenceError> {
     let table = Arc::new(table.clone());
     let mut sampling = Sampling::new(networks, table, encoded.clone(), n_samples, seed)?;
     while !sampling.is_done() {
@@ -121,12 +121,12 @@ impl Sampling {
     }
 
     /// The paths that were drawn, or the typical ones of them.
-    pub fn paths(self) -> Vec<FilePath> {
+    pub fn paths(self) -> Vec<Scanpath> {
         let mut kept = self.drawn;
         if kept.len() > self.n_samples {
             kept = most_typical(kept, self.n_samples);
         }
-        let paths = kept.iter().enumerate().map(|(number, visits)| FilePath {
+        let paths = kept.iter().enumerate().map(|(number, visits)| Scanpath {
             scene_id: self.table.scene_id().to_owned(),
             observer: format!("model-{}", number + 1),
             fixations: fixations(&self.table, visits),
@@ -219,10 +219,10 @@ fn sequence_score(a: &[Visit], b: &[Visit]) -> f32 {
     }
 }
 
-fn fixations(table: &SceneTable, visits: &[Visit]) -> Vec<FileFixation> {
+fn fixations(table: &SceneTable, visits: &[Visit]) -> Vec<ScanpathFixation> {
     if visits.is_empty() {
         let [width, height] = table.size_px();
-        return vec![FileFixation {
+        return vec![ScanpathFixation {
             object: None,
             x_px: width / 2.0,
             y_px: height / 2.0,
@@ -231,7 +231,7 @@ fn fixations(table: &SceneTable, visits: &[Visit]) -> Vec<FileFixation> {
     }
     let fixation = |&(object, duration_ms): &Visit| {
         let [x_px, y_px] = table.centre_px(object);
-        FileFixation {
+        ScanpathFixation {
             object: Some(as_id(&table.ids()[object])),
             x_px,
             y_px,
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
     use crate::inference::Engine;
 
-    fn paths(objects: &str, seed: u64) -> Vec<FilePath> {
+    fn paths(objects: &str, seed: u64) -> Vec<Scanpath> {
         let scene = serde_json::from_str(&format!(
             r#"{{"scene_id":"s","width_px":800,"height_px":600,"objects":[{objects}]}}"#
         ))
@@ -351,7 +351,7 @@ mod tests {
             );
         }
         for path in paths("", 1) {
-            let FileFixation {
+            let ScanpathFixation {
                 object, x_px, y_px, ..
             } = &path.fixations[0];
             assert_eq!((object, *x_px, *y_px), (&None, 400.0, 300.0));

@@ -52,23 +52,19 @@ impl Line {
     }
 }
 
-/// What comes from the tracking stage.
+/// A record on its way from the tracking stage.
 #[derive(Debug)]
-pub(super) enum Outgoing {
-    Record {
-        /// None for a header.
-        kind: Option<RecordKind>,
-        line: Line,
-        /// Whether it is of a calibration that has not ended.
-        is_going_on: bool,
-    },
-    /// Another scene.
-    Scene(Arc<SceneTable>),
+pub(super) struct Outgoing {
+    /// None for a header.
+    kind: Option<RecordKind>,
+    line: Line,
+    /// Whether it is of a calibration that has not ended.
+    is_going_on: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(record: TimedRecord) -> Self {
-        Outgoing::Record {
+        Outgoing {
             kind: record.record.kind(),
             is_going_on: is_going_on(&record.record),
             line: Line::new(record),
@@ -76,7 +72,7 @@ impl Outgoing {
     }
 
     pub(super) fn of_line(record: TimedRecord, line: &str) -> Self {
-        Outgoing::Record {
+        Outgoing {
             kind: record.record.kind(),
             is_going_on: is_going_on(&record.record),
             line: Line(Arc::new((record, Utf8Bytes::from(format!("{line}\n"))))),
@@ -84,8 +80,7 @@ impl Outgoing {
     }
 
     pub(super) fn is_sample(&self) -> bool {
-        let sample = Some(RecordKind::Sample);
-        matches!(self, Outgoing::Record { kind, .. } if *kind == sample)
+        self.kind == Some(RecordKind::Sample)
     }
 }
 
@@ -308,25 +303,13 @@ impl Hub {
     /// Queues a record for everybody who wants its kind.
     pub(super) fn fan_out(&self, outgoing: &Outgoing) {
         let mut table = self.table();
-        let (kind, line, is_going_on) = match outgoing {
-            Outgoing::Record {
-                kind,
-                line,
-                is_going_on,
-            } => (*kind, line, *is_going_on),
-            Outgoing::Scene(scene) => {
-                table.scene = Some(Arc::clone(scene));
-                table.scene_change += 1;
-                return;
-            }
-        };
-        match kind {
-            None => self.take_header(&mut table, line),
+        match outgoing.kind {
+            None => self.take_header(&mut table, &outgoing.line),
             Some(kind) => {
                 if kind == RecordKind::Calibration {
-                    table.calibration = is_going_on.then(|| line.clone());
+                    table.calibration = outgoing.is_going_on.then(|| outgoing.line.clone());
                 }
-                self.queue_for_all(&mut table, kind, line);
+                self.queue_for_all(&mut table, kind, &outgoing.line);
             }
         }
     }
@@ -360,6 +343,13 @@ impl Hub {
         for id in full {
             self.drop_client(table, id, "has no room for an event");
         }
+    }
+
+    /// Notes another scene.
+    pub(super) fn show(&self, scene: Arc<SceneTable>) {
+        let mut table = self.table();
+        table.scene = Some(scene);
+        table.scene_change += 1;
     }
 
     /// The scene, once one was announced.

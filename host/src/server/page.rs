@@ -151,7 +151,7 @@ async fn scene(State(state): State<PageState>) -> impl IntoResponse {
     json(&SceneView::of(state.hub.scene().as_deref()))
 }
 
-fn json<T: Serialize>(answer: &T) -> impl IntoResponse + use<T> {
+fn json<T: Serialize>(answer: &T) -> ([(HeaderName, &'static str); 1], String) {
     let text = serde_json::to_string(answer).expect("answers hold only plain values");
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
