@@ -17,9 +17,8 @@ use crate::board::{BoardConfig, Conversation};
 use crate::config::Config;
 use crate::gaze_file::{self, FileDetector};
 use crate::record::{ClientMessage, TimedRecord};
-use crate::scanpath::ObjectTable;
 use crate::scanpath::files::{Scenes, paths};
-use crate::scene::Scene;
+use crate::scene::{Scene, SceneChange};
 
 pub use crate::camera::fuzzing::{mjpeg, picture, y4m};
 pub use crate::recording::fuzzing::recording;
@@ -74,24 +73,21 @@ pub(crate) fn with_file(bytes: &[u8], read: impl FnOnce(&Path)) {
 
 /// What clients of the socket and the page send, one JSON object a line.
 pub fn client_message(bytes: &[u8]) {
-    let screen = ScreenGeometry::new(531.0, 299.0).expect("a screen has this size");
+    let screen = |width_mm, height_mm| {
+        ScreenGeometry::new(width_mm, height_mm).expect("a screen has this size")
+    };
     let objects = Objects::new(ObjectSettings::default()).expect("defaults are in range");
     let mut scene = Scene::new(objects);
-    let mut table = None;
     let mut out = EventBuf::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         out.clear();
-        match serde_json::from_slice(line) {
-            Ok(ClientMessage::Scene(message)) => {
-                let _ = scene.replace(&message, &screen, &mut out);
-                table = ObjectTable::new(&message).ok();
-            }
-            Ok(ClientMessage::SceneUpdate(message)) => {
-                let _ = scene.update(&message, &mut out);
-                let _ = table.as_mut().map(|table| table.update(&message));
-            }
-            _ => {}
-        }
+        let change = match serde_json::from_slice(line) {
+            Ok(ClientMessage::Scene(message)) => SceneChange::Replace(message),
+            Ok(ClientMessage::SceneUpdate(message)) => SceneChange::Update(message),
+            _ => continue,
+        };
+        let _ = scene.change(&change, &screen(531.0, 299.0));
+        scene.set_screen(&screen(20.0, 10_000.0));
         scene.objects_mut().step(&sample(0, [0.1, -0.1]), &mut out);
     }
 }
