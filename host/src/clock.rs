@@ -30,6 +30,25 @@ pub fn unix_now_s() -> u64 {
     CaptureTime::now().unix_us / 1_000_000
 }
 
+/// Year, month and day of a number of days since 1970-01-01 (H. Hinnant, `civil_from_days`).
+pub fn civil_date(days: i64) -> [i64; 3] {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    [year, month, day]
+}
+
 /// The clocks of one stream: from microseconds since its first frame to [`CaptureTime`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamClock {

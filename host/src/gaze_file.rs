@@ -28,6 +28,8 @@ pub use rows::RowError;
 use rows::{Row, Rows};
 use runs::{EventRow, Runs};
 
+use crate::output_file::{self, csv_field};
+
 /// Why a recording could not be labelled.
 #[derive(Debug, thiserror::Error)]
 pub enum GazeFileError {
@@ -134,13 +136,14 @@ pub fn events(
         let path = path.to_owned();
         move |source| GazeFileError::Write { path, source }
     };
-    let create = |path: &Path| -> Result<BufWriter<File>, GazeFileError> {
-        let file = File::create(path).map_err(failed(path))?;
+    let create = |path: &Path, others: &[&Path]| -> Result<BufWriter<File>, GazeFileError> {
+        let file = output_file::create(path, others).map_err(failed(path))?;
         Ok(BufWriter::with_capacity(1 << 18, file))
     };
-    let mut label_file = create(out)?;
+    let mut label_file = create(out, &[input])?;
     writeln!(label_file, "recording,t_us,label").map_err(failed(out))?;
-    let mut event_file = events.map(create).transpose()?;
+    let event_file = events.map(|path| create(path, &[input, out]));
+    let mut event_file = event_file.transpose()?;
     if let (Some(file), Some(path)) = (&mut event_file, events) {
         writeln!(file, "{}", EventRow::HEADER).map_err(failed(path))?;
     }
@@ -151,7 +154,7 @@ pub fn events(
         (Some(file), Some(path)) => {
             let Some(event) = event else { return Ok(()) };
             written += 1;
-            event.write(&field(name), file).map_err(failed(path))
+            event.write(&csv_field(name), file).map_err(failed(path))
         }
         _ => Ok(()),
     };
@@ -166,7 +169,7 @@ pub fn events(
                 name.clone_into(&mut last_name);
             }
             let (at, label) = (labelled.row.at.as_us(), letter(labelled.label));
-            writeln!(label_file, "{},{at},{label}", field(name)).map_err(failed(out))?;
+            writeln!(label_file, "{},{at},{label}", csv_field(name)).map_err(failed(out))?;
             write_event(name, runs.step(&labelled))
         },
     )?;
@@ -187,15 +190,6 @@ fn letter(label: Label) -> char {
         Label::Pursuit => 'P',
         Label::Oscillation => 'O',
         Label::Blink => 'B',
-    }
-}
-
-/// A text as a CSV field.
-fn field(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\"")).into()
-    } else {
-        text.into()
     }
 }
 

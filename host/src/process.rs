@@ -1,16 +1,17 @@
 //! `gazed process`: the same chain over a recording, every frame, deterministically.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::Path;
 
+use gaze_signal::EventBuf;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::camera::{self, CameraError, Captured, SourceSettings, SourceSpec, SpecError};
 use crate::config::Config;
 use crate::frame::{Frame, FrameName};
 use crate::inference::InferenceError;
-use crate::record::Record;
+use crate::output_file::{LinesOut, WriteError};
+use crate::record::{Header, Record};
 use crate::setup::{self, Chain, SetupError};
 use crate::vision::{Observation, Vision};
 
@@ -36,13 +37,8 @@ pub enum ProcessError {
     #[error(transparent)]
     Inference(#[from] InferenceError),
     /// The output cannot be written.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 /// What is processed, and how.
@@ -107,7 +103,11 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
         mut header,
         ..
     } = setup::chain(config, recording.is_independent)?;
-    let mut lines = Lines::create(out)?;
+    let input = match &recording.spec {
+        SourceSpec::Video(path) | SourceSpec::Images(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let mut lines = LinesOut::create(out, input.as_slice())?;
     let unreadable = each_observation(&mut vision, recording, |step| {
         match step {
             Step::Opened {
@@ -116,39 +116,40 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
             } => {
                 header.source = description;
                 header.frame_size_px = frame_size_px;
-                lines.write(&Record::Header(header.clone()))?;
+                lines.write_line(&Record::Header(header.clone()).to_line())?;
             }
             Step::Seen(observation) if recording.is_independent => {
                 let sample = tracking.sample_alone(observation);
-                lines.write(&Record::from_sample(
-                    observation,
-                    &sample,
-                    &header.screen,
-                    None,
-                    None,
-                ))?;
+                let screen = &header.screen;
+                let record = Record::from_sample(observation, &sample, screen, None, None);
+                lines.write_line(&record.to_line())?;
             }
             Step::Seen(observation) => {
                 let tracked = tracking.step(observation);
-                lines.write(&Record::from_sample(
-                    observation,
-                    &tracked.sample,
-                    &header.screen,
-                    None,
-                    None,
-                ))?;
-                for event in tracked.events.iter() {
-                    lines.write_event(event, &header.screen)?;
-                }
+                let (sample, screen) = (&tracked.sample, &header.screen);
+                let record = Record::from_sample(observation, sample, screen, None, None);
+                lines.write_line(&record.to_line())?;
+                write_events(&mut lines, &tracked.events, &header)?;
             }
         }
         Ok(())
     })?;
-    for event in tracking.finish().iter() {
-        lines.write_event(event, &header.screen)?;
-    }
+    write_events(&mut lines, &tracking.finish(), &header)?;
     lines.finish()?;
     Ok(unreadable)
+}
+
+fn write_events(
+    lines: &mut LinesOut,
+    events: &EventBuf,
+    header: &Header,
+) -> Result<(), WriteError> {
+    for event in events.iter() {
+        if let Some(record) = Record::from_event(event, &header.screen) {
+            lines.write_line(&record.to_line())?;
+        }
+    }
+    Ok(())
 }
 
 /// What [`each_observation`] hands out.
@@ -233,53 +234,4 @@ fn progress_bar(n_frames: Option<u64>) -> ProgressBar {
         None => "{spinner} {pos} frames, {per_sec}",
     };
     bar.with_style(ProgressStyle::with_template(template).expect("the templates above are valid"))
-}
-
-/// The output: JSON Lines, to a file or to standard output.
-struct Lines {
-    path: PathBuf,
-    writer: BufWriter<Box<dyn Write>>,
-}
-
-impl Lines {
-    fn create(path: &Path) -> Result<Self, ProcessError> {
-        let path = path.to_owned();
-        let writer: Box<dyn Write> = if path == Path::new("-") {
-            Box::new(io::stdout())
-        } else {
-            match File::create(&path) {
-                Ok(file) => Box::new(file),
-                Err(source) => return Err(ProcessError::Write { path, source }),
-            }
-        };
-        Ok(Lines {
-            path,
-            writer: BufWriter::new(writer),
-        })
-    }
-
-    fn write(&mut self, record: &Record) -> Result<(), ProcessError> {
-        let line = record.to_line();
-        let written = writeln!(self.writer, "{line}");
-        written.map_err(|source| ProcessError::Write {
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    fn write_event(
-        &mut self,
-        event: &gaze_protocol::GazeEvent,
-        screen: &crate::record::ScreenRecord,
-    ) -> Result<(), ProcessError> {
-        Record::from_event(event, screen).map_or(Ok(()), |record| self.write(&record))
-    }
-
-    fn finish(mut self) -> Result<(), ProcessError> {
-        let flushed = self.writer.flush();
-        flushed.map_err(|source| ProcessError::Write {
-            path: self.path,
-            source,
-        })
-    }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gaze_calibration::{Measures, Profile, ProfileError, Quality, TargetQuality};
 
+use crate::markup::escaped;
 use crate::users::date;
 
 /// Why there is no report.
@@ -77,12 +78,6 @@ fn html(profile: &Profile) -> String {
     bias_by_position(&mut out, profile);
     out.push_str("</html>\n");
     out
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 fn number(number: Option<f32>, digits: usize) -> String {

@@ -6,6 +6,7 @@ use std::path::Path;
 use gaze_calibration::{MadeBy, Profile, ProfileError, ProfileStore, UserName};
 
 use crate::cli::UsersCommand;
+use crate::clock::civil_date;
 
 /// Why a `users` command is not done.
 #[derive(Debug, thiserror::Error)]
@@ -220,21 +221,9 @@ fn set_default(store: &ProfileStore, name: Option<&str>) -> Result<String, Users
         .map_or("no default user\n".to_owned(), |user| format!("{user}\n")))
 }
 
-/// The day and minute of a time, UTC, after Howard Hinnant's `civil_from_days`.
+/// The day and minute of a time, UTC.
 pub(crate) fn date(unix_s: u64) -> String {
-    let days = (unix_s / 86_400) as i64 + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let [year, month, day] = civil_date((unix_s / 86_400) as i64);
     let (hour, minute) = (unix_s / 3600 % 24, unix_s / 60 % 60);
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02} UTC")
 }

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use gaze_signal::Label;
 
+use crate::markup::escaped;
+use crate::output_file;
+
 use super::{FileDetector, GazeFileError, Labelled, Summary, label_rows, letter};
 
 /// Width of a second, and of the space left of the charts, px.
@@ -52,7 +55,8 @@ pub fn plot(
             names: names.join(", "),
         });
     }
-    std::fs::write(out, picture(&wanted, &rows)).map_err(|source| GazeFileError::Write {
+    let written = output_file::write(out, &[input], &picture(&wanted, &rows));
+    written.map_err(|source| GazeFileError::Write {
         path: out.to_owned(),
         source,
     })?;
@@ -243,10 +247,6 @@ fn stretches(letters: &[char]) -> Vec<(usize, usize)> {
         .collect();
     starts.push(letters.len());
     starts.windows(2).map(|pair| (pair[0], pair[1])).collect()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 fn put(svg: &mut String, text: std::fmt::Arguments<'_>) {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::clock::CaptureTime;
+use crate::output_file::csv_field;
 use crate::record::{Eye, Por, Record, Sample, TimedRecord};
 
 /// Columns of equal length.
@@ -81,7 +82,7 @@ impl Table {
                     Values::Whole(values) => write_some(out, values[row].as_ref())?,
                     Values::Real(values) => write_some(out, values[row].as_ref())?,
                     Values::Text(values) => {
-                        write_some(out, values[row].as_deref().map(quoted).as_ref())?;
+                        write_some(out, values[row].as_deref().map(csv_field).as_ref())?;
                     }
                 }
             }
@@ -111,14 +112,6 @@ impl Values {
 
 fn write_some(out: &mut impl Write, value: Option<&impl std::fmt::Display>) -> io::Result<()> {
     value.map_or(Ok(()), |value| write!(out, "{value}"))
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
 }
 
 /// The samples and events of a recording.

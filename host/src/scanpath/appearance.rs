@@ -44,19 +44,19 @@ pub enum PictureError {
 
 /// A picture of a scene, reduced.
 #[derive(Clone, Debug)]
-pub struct Picture {
+pub struct ScenePicture {
     rows: usize,
     columns: usize,
     /// Red, green, blue; 0 to 1.
     pixels: Vec<[f64; 3]>,
 }
 
-impl Picture {
+impl ScenePicture {
     /// Reads a JPEG, PNG, BMP or PNM file.
     ///
     /// # Errors
     /// [`PictureError`].
-    pub fn read(path: &Path) -> Result<Picture, PictureError> {
+    pub fn read(path: &Path) -> Result<ScenePicture, PictureError> {
         let decode = |reason: String| PictureError::Decode {
             path: path.to_owned(),
             reason,
@@ -74,7 +74,7 @@ impl Picture {
             let (columns, rows) = decoder
                 .dimensions()
                 .ok_or_else(|| decode("the picture has no size".to_owned()))?;
-            return Ok(Picture::reduce(&rgb, rows, columns));
+            return Ok(ScenePicture::reduce(&rgb, rows, columns));
         }
         let picture = ImageReader::new(Cursor::new(&bytes))
             .with_guessed_format()
@@ -83,11 +83,11 @@ impl Picture {
             .map_err(|error| decode(error.to_string()))?
             .to_rgb8();
         let (columns, rows) = (picture.width() as usize, picture.height() as usize);
-        Ok(Picture::reduce(picture.as_raw(), rows, columns))
+        Ok(ScenePicture::reduce(picture.as_raw(), rows, columns))
     }
 
     /// Averages 8-bit RGB down; each new pixel is the mean of what it covers.
-    fn reduce(rgb: &[u8], rows: usize, columns: usize) -> Picture {
+    fn reduce(rgb: &[u8], rows: usize, columns: usize) -> ScenePicture {
         let scale = LONGER_SIDE as f64 / rows.max(columns) as f64;
         let new = |side: usize| ((side as f64 * scale).round_ties_even() as usize).max(1);
         let (new_rows, new_columns) = (new(rows), new(columns));
@@ -116,7 +116,7 @@ impl Picture {
                 }
             }
         }
-        Picture {
+        ScenePicture {
             rows: new_rows,
             columns: new_columns,
             pixels,
@@ -355,7 +355,7 @@ mod tests {
         // 320 x 2 to 160 x 1: each new pixel is the mean of four.
         let mut rgb = vec![0; 320 * 2 * 3];
         rgb[..3].copy_from_slice(&[255, 0, 0]);
-        let picture = Picture::reduce(&rgb, 2, 320);
+        let picture = ScenePicture::reduce(&rgb, 2, 320);
         assert_eq!((picture.rows, picture.columns), (1, 160));
         assert_eq!(picture.pixels[0], [0.25, 0.0, 0.0]);
         assert_eq!(picture.pixels[1], [0.0; 3]);
@@ -367,7 +367,7 @@ mod tests {
         for row in 40..80 {
             rgb[(row * 160 + 40) * 3..(row * 160 + 80) * 3].fill(255);
         }
-        let picture = Picture::reduce(&rgb, 160, 160);
+        let picture = ScenePicture::reduce(&rgb, 160, 160);
         let found = picture.appearance(&[[0.25, 0.25, 0.25, 0.25], [0.7, 0.7, 0.2, 0.2]]);
         // Luma 1 inside, 0 around; nothing where it is dark.
         assert_eq!((found[0][0], found[0][3]), (1.0, 4.0));
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_box_beside_the_picture_is_its_nearest_pixel() {
-        let picture = Picture::reduce(&[90; 160 * 160 * 3], 160, 160);
+        let picture = ScenePicture::reduce(&[90; 160 * 160 * 3], 160, 160);
         let found = picture.appearance(&[[3.0, -7.0, 0.5, 0.5]]);
         assert!(found[0].iter().all(|value| value.is_finite()));
     }

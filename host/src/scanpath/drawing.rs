@@ -10,6 +10,8 @@ use super::files::{FileError, FileScene, Scenes, paths};
 use super::networks::Networks;
 use super::sample::sample;
 use super::score::encode;
+use crate::markup::escaped;
+use crate::output_file::{self, WriteError};
 use crate::record::Scanpath;
 
 /// Colours of people's paths; the model's are drawn in [`OF_MODEL`].
@@ -67,9 +69,13 @@ impl Drawing {
                 .enumerate()
                 .map(|(k, path)| (path, OF_MODEL[k % OF_MODEL.len()])),
         );
-        std::fs::write(out, svg(scene, &drawn)).map_err(|source| FileError::Write {
-            path: out.to_owned(),
-            source,
+        let inputs: Vec<&Path> = std::iter::once(&self.scenes)
+            .chain(&self.paths)
+            .map(PathBuf::as_path)
+            .collect();
+        output_file::write(out, &inputs, &svg(scene, &drawn)).map_err(|source| {
+            let path = out.to_owned();
+            FileError::Write(WriteError { path, source })
         })
     }
 }
@@ -147,12 +153,6 @@ fn picture(path: &Path) -> Option<(&'static str, Vec<u8>)> {
         _ => return None,
     };
     Some((kind, bytes))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use serde::Serialize;
 
 use super::networks::Dwell;
 
 use crate::inference::InferenceError;
+use crate::output_file::WriteError;
 use crate::record::{Scanpath, ScanpathFixation, SceneMessage};
 use crate::scene::{SceneTable, SceneTableError};
 
@@ -26,13 +26,8 @@ pub enum FileError {
         source: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// A line is not what is expected.
     #[error("{}, line {line}: {reason}", path.display())]
     Line {
@@ -171,56 +166,6 @@ pub fn paths(
         })?;
         Ok((line, found))
     }))
-}
-
-/// A file that is written line by line.
-pub struct LinesOut {
-    path: PathBuf,
-    writer: std::io::BufWriter<File>,
-}
-
-impl LinesOut {
-    /// Creates the file.
-    ///
-    /// # Errors
-    /// [`FileError::Write`].
-    pub fn create(path: &Path) -> Result<LinesOut, FileError> {
-        let file = File::create(path).map_err(|source| FileError::Write {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(LinesOut {
-            path: path.to_owned(),
-            writer: std::io::BufWriter::new(file),
-        })
-    }
-
-    /// Writes one line.
-    ///
-    /// # Errors
-    /// [`FileError::Write`].
-    ///
-    /// # Panics
-    /// If the value has something that JSON lacks, such as a map with keys that are not text.
-    pub fn write(&mut self, value: &impl Serialize) -> Result<(), FileError> {
-        let text = serde_json::to_string(value).expect("lines hold only plain values");
-        writeln!(self.writer, "{text}").map_err(|source| self.failed(source))
-    }
-
-    /// Writes out what is buffered.
-    ///
-    /// # Errors
-    /// [`FileError::Write`].
-    pub fn finish(mut self) -> Result<(), FileError> {
-        self.writer.flush().map_err(|source| self.failed(source))
-    }
-
-    fn failed(&self, source: std::io::Error) -> FileError {
-        FileError::Write {
-            path: self.path.clone(),
-            source,
-        }
-    }
 }
 
 /// Lines with their numbers from 1; empty ones are left out. Compression is told by the content.

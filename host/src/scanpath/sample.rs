@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::files::{FileError, LinesOut, Scenes};
+use super::files::{FileError, Scenes};
 use super::networks::{Dwell, EncodedScene, Memory, Networks};
 use super::prediction::Prediction;
 use super::score::encode;
 use crate::inference::InferenceError;
+use crate::output_file::LinesOut;
+use crate::random::SplitMix64;
 use crate::record::{Scanpath, ScanpathFixation, SceneObjectId};
 use crate::scene::SceneTable;
 
@@ -32,15 +34,15 @@ pub fn predict_files(
     seed: u64,
     out: &Path,
 ) -> Result<(), FileError> {
-    let scenes = Scenes::read(scenes)?;
-    let mut lines = LinesOut::create(out)?;
-    for scene in &scenes.scenes {
+    let found = Scenes::read(scenes)?;
+    let mut lines = LinesOut::create(out, &[scenes])?;
+    for scene in &found.scenes {
         let encoded = encode(networks, scene)?;
         for path in sample(networks, &scene.table, &encoded, n_samples, seed)? {
             lines.write(&path)?;
         }
     }
-    lines.finish()
+    Ok(lines.finish()?)
 }
 
 /// Samples paths of one scene; see [`Sampling`].
@@ -262,29 +264,21 @@ fn draw(candidates: &[(usize, f32)], uniform: f32) -> Option<usize> {
     candidates.last().map(|(place, _)| *place)
 }
 
-/// SplitMix64 (Steele et al. 2014): small, and the same everywhere.
-struct Random(u64);
+/// What one path is drawn with.
+struct Random(SplitMix64);
 
 impl Random {
     fn of(seed: u64, scene_id: &str, number: u64) -> Random {
-        let mut random = Random(seed);
+        let mut random = Random(SplitMix64(seed));
         for part in scene_id.bytes().map(u64::from).chain([number]) {
-            random.0 = random.next() ^ part;
+            random.0 = SplitMix64(random.0.draw() ^ part);
         }
         random
     }
 
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     /// 0 to below 1.
     fn uniform(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u64 << 24) as f32
+        (self.0.draw() >> 40) as f32 / (1u64 << 24) as f32
     }
 
     /// Standard normal, by Box and Muller.

@@ -5,10 +5,11 @@ use std::path::Path;
 use serde::Serialize;
 use tracing::warn;
 
-use super::appearance::Picture;
-use super::files::{FileError, FileScene, LinesOut, Scenes, paths};
+use super::appearance::ScenePicture;
+use super::files::{FileError, FileScene, Scenes, paths};
 use super::networks::{EncodedScene, Networks};
 use crate::inference::InferenceError;
+use crate::output_file::LinesOut;
 
 /// One path's line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,9 +44,10 @@ pub fn score_files(
     of_people: &Path,
     out: &Path,
 ) -> Result<(), FileError> {
-    let scenes = Scenes::read(scenes)?;
+    let read = Scenes::read(scenes)?;
+    let mut lines = LinesOut::create(out, &[scenes, of_people])?;
+    let scenes = read;
     let mut encoded: Vec<Option<EncodedScene>> = vec![None; scenes.scenes.len()];
-    let mut lines = LinesOut::create(out)?;
     for path in paths(of_people)? {
         let (line, path) = path?;
         let wrong = |reason: String| FileError::Line {
@@ -86,7 +88,7 @@ pub fn score_files(
         }
         lines.write(&scored)?;
     }
-    lines.finish()
+    Ok(lines.finish()?)
 }
 
 fn score_step(candidates: &[(usize, f32)], object: usize) -> ScoredStep {
@@ -109,7 +111,7 @@ fn score_step(candidates: &[(usize, f32)], object: usize) -> ScoredStep {
 pub fn encode(networks: &mut Networks, scene: &FileScene) -> Result<EncodedScene, InferenceError> {
     let table = &scene.table;
     let picture = scene.image.as_ref().and_then(|image| {
-        Picture::read(image)
+        ScenePicture::read(image)
             .inspect_err(|error| warn!("scene {} without its picture: {error}", table.scene_id()))
             .ok()
     });

@@ -24,7 +24,7 @@ use super::MAX_BAD_MESSAGES;
 use super::fan_out::Hub;
 use super::output::Dialect;
 use super::resting::Resting;
-use crate::clock::CaptureTime;
+use crate::clock::{CaptureTime, civil_date};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{Eye, Header, OpenEvent, Record, Sample, TimedRecord};
 
@@ -327,7 +327,7 @@ fn empty_frame() -> Value {
 /// `2016-09-13 09:18:52.091`, UTC.
 fn timestamp(unix_us: u64) -> String {
     let (days, ms) = (unix_us / 86_400_000_000, unix_us / 1000 % 86_400_000);
-    let [year, month, day] = civil(days as i64);
+    let [year, month, day] = civil_date(days as i64);
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:03}",
         ms / 3_600_000,
@@ -335,25 +335,6 @@ fn timestamp(unix_us: u64) -> String {
         ms / 1000 % 60,
         ms % 1000
     )
-}
-
-/// Year, month and day of a number of days since 1970-01-01 (H. Hinnant, `civil_from_days`).
-fn civil(days: i64) -> [i64; 3] {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    [year, month, day]
 }
 
 #[cfg(test)]

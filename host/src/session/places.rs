@@ -2,6 +2,8 @@
 
 use std::f32::consts::TAU;
 
+use crate::random::SplitMix64;
+
 /// Shares of the screen for 1, 5, 9 or 13 targets; none for other numbers.
 pub(super) fn grid(n: u32) -> Option<Vec<[f32; 2]>> {
     let middle = [[0.5, 0.5]];
@@ -29,15 +31,10 @@ pub(super) fn on_path(share: f32) -> [f32; 2] {
 
 /// Puts a list into an order that the seed decides (Fisher and Yates, with SplitMix64).
 pub(super) fn shuffle<T>(list: &mut [T], seed: u64) {
-    let mut state = seed;
+    let mut random = SplitMix64(seed);
     for end in (1..list.len()).rev() {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
         // The list is short: the bias of the remainder is below 1e-17.
-        list.swap(end, (mixed % (end as u64 + 1)) as usize);
+        list.swap(end, (random.draw() % (end as u64 + 1)) as usize);
     }
 }
 
