@@ -23,7 +23,7 @@ use crate::frame::FrameName;
 use crate::process::{ProcessError, Recording, Step, each_frame};
 use crate::setup::{self, SetupError};
 use crate::vision::eyes::EyesInput;
-use relevance::{Network, RelevanceError, Run, Values};
+use relevance::{EyeNetwork, RelevanceError, Run, Values};
 
 /// Why a picture cannot be explained.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ pub struct Explanation {
 
 /// The eye network, opened up.
 pub struct Explainer {
-    network: Network,
+    network: EyeNetwork,
 }
 
 impl Explainer {
@@ -87,7 +87,7 @@ impl Explainer {
     /// [`RelevanceError`].
     pub fn new(onnx: &[u8]) -> Result<Self, RelevanceError> {
         Ok(Explainer {
-            network: Network::read(onnx)?,
+            network: EyeNetwork::read(onnx)?,
         })
     }
 

@@ -44,7 +44,7 @@ pub struct Values {
 }
 
 /// A network whose relevance can be traced.
-pub struct Network {
+pub struct EyeNetwork {
     nodes: Vec<NodeProto>,
     /// Names of all values, in the order in which the plan gives them.
     names: Vec<String>,
@@ -59,7 +59,7 @@ pub struct Network {
 /// Every value of one run, by name.
 pub type Run = HashMap<String, Values>;
 
-impl Network {
+impl EyeNetwork {
     /// Reads a network.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Network {
                 is_bias.then(|| (product.clone(), node.output[0].clone()))
             })
             .collect();
-        Ok(Network {
+        Ok(EyeNetwork {
             nodes: graph.node,
             names,
             inputs,
