@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use gaze_calibration::UserName;
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use tracing::{info, warn};
 
 use crate::cli::{
@@ -24,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::notify::{Progress, Watchdog};
 use crate::process::Recording;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
+use crate::stop::CaughtSignals;
 use crate::{
     board, calibrate, camera, coach, explain, gaze_file, process, report, scanpath, setup, users,
     watch,
@@ -98,6 +97,8 @@ fn with_state(mut config: Config, state: Option<PathBuf>) -> Config {
 
 fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     arguments.apply(&mut config);
+    // Before anything that has to be left in order, such as the socket's file.
+    let signals = CaughtSignals::new().context("cannot take signals")?;
     let metrics = Arc::new(Metrics::new());
     let server = bind_server(&config, &metrics)?;
     let outputs = Outputs {
@@ -108,27 +109,21 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
     let daemon = Daemon::start(&config, outputs)?;
     let stop = daemon.stop_flag();
 
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
-    let on_signal = stop.clone();
-    let signals_handle = signals.handle();
+    signals
+        .raise(stop.clone())
+        .context("cannot start the thread that waits for signals")?;
     let mut watchdog = Watchdog::from_environment();
     let tell = |word| {
         sd_notify::notify(&[word])
             .unwrap_or_else(|error| warn!("the service manager does not listen: {error}"));
     };
     tell(NotifyState::Ready);
-    daemon.spawn_signal_thread(move || {
-        if signals.forever().next().is_some() {
-            on_signal.raise();
-        }
-    })?;
     while !stop.wait(TURN) {
         if watchdog.step(Progress::of(&metrics), Instant::now()) {
             tell(NotifyState::Watchdog);
         }
     }
     tell(NotifyState::Stopping);
-    signals_handle.close();
     daemon.join()?;
     Ok(ExitCode::SUCCESS)
 }

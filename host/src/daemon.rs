@@ -273,22 +273,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts the thread that waits for signals; it is not waited for.
-    ///
-    /// # Errors
-    /// [`StartError::Thread`].
-    pub fn spawn_signal_thread(
-        &self,
-        body: impl FnOnce() + Send + 'static,
-    ) -> Result<(), StartError> {
-        let name = "gaze-signal";
-        std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(body)
-            .map(|_| ())
-            .map_err(|source| StartError::Thread { name, source })
-    }
-
     /// The flag that ends the chain when it is raised, and that the chain raises at its own end.
     pub fn stop_flag(&self) -> StopFlag {
         self.stop.clone()

@@ -1,7 +1,11 @@
-//! One flag that ends every thread, and a sleep that it cuts short.
+//! One flag that ends every thread, a sleep that it cuts short, and the signals that raise it.
 
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Shared by all threads of a pipeline; cloning shares it.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,35 @@ impl StopFlag {
     }
 }
 
+/// SIGTERM and SIGINT (Ctrl-C), which do not end the process from now on.
+#[derive(Debug)]
+pub struct CaughtSignals(Signals);
+
+impl CaughtSignals {
+    /// Catches them; what comes before [`CaughtSignals::raise`] is kept for it.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn new() -> io::Result<Self> {
+        Signals::new([SIGTERM, SIGINT]).map(CaughtSignals)
+    }
+
+    /// Starts the thread that raises the flag at the first signal; it is not waited for.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn raise(mut self, stop: StopFlag) -> io::Result<()> {
+        std::thread::Builder::new()
+            .name("gaze-signal".to_owned())
+            .spawn(move || {
+                if self.0.forever().next().is_some() {
+                    stop.raise();
+                }
+            })
+            .map(|_| ())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +101,15 @@ mod tests {
         stop.raise();
         assert!(sleeper.join().unwrap());
         assert!(stop.is_raised());
+    }
+
+    #[test]
+    fn a_signal_that_came_early_is_not_lost() {
+        let signals = CaughtSignals::new().unwrap();
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        let stop = StopFlag::new();
+        signals.raise(stop.clone()).unwrap();
+        // Ends with the flag; an hour is for ever.
+        assert!(stop.wait(Duration::from_secs(3600)));
     }
 }

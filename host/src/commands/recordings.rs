@@ -6,18 +6,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use crossbeam_channel::{Receiver, select};
 
 use crate::cli::{ExportArgs, RecordArgs, ReplayArgs};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::output_file;
 use crate::recording::{
     self, BidsNames, BlockSettings, Exports, RecordSettings, RecordingEnd, ReplayError,
 };
-use crate::server::{PreviewSlot, ServerLinks, SocketUse, socket_path};
+use crate::server::{
+    ControlRequest, PathsRequest, PreviewSlot, ServerLinks, SocketUse, socket_path,
+};
 use crate::setup;
-use crate::stop::StopFlag;
+use crate::stop::{CaughtSignals, StopFlag};
 
 pub(super) fn record(arguments: RecordArgs, config: Config) -> Result<ExitCode> {
     let path = path_of(&arguments.name, arguments.state, &config)?;
@@ -50,7 +52,7 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
         let file: Box<dyn Write> = if out == Path::new("-") {
             Box::new(io::stdout().lock())
         } else {
-            let file = std::fs::File::create(&out);
+            let file = output_file::create(&out, &[&path]);
             Box::new(file.with_context(|| format!("cannot write {}", out.display()))?)
         };
         return match recording::write_lines(&path, &mut BufWriter::new(file)) {
@@ -71,10 +73,12 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
     let server = super::bind_server(&config, &Arc::new(Metrics::new()))?;
     let publisher = server.publisher();
     let stop = stop_on_signals()?;
-    // Nobody tracks: objects that are announced and paths that are asked for now are refused, as the
-    // daemon's end does.
-    let (controls, _) = crossbeam_channel::bounded(1);
-    let (paths, _) = crossbeam_channel::bounded(1);
+    let (controls, asked) = crossbeam_channel::bounded(1);
+    let (paths, asked_for_paths) = crossbeam_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("gaze-replay".to_owned())
+        .spawn(move || refuse_all(&asked, &asked_for_paths))
+        .context("cannot start the thread that answers clients")?;
     let links = ServerLinks {
         preview: Arc::new(PreviewSlot::new()),
         controls,
@@ -92,6 +96,24 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
         Ok(end) => Ok(say_end(&path, end)),
         Err(ReplayError::Stopped) => Ok(ExitCode::SUCCESS),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Answers whoever wants to change something, or predict, until the server ends: nobody is tracked.
+fn refuse_all(asked: &Receiver<ControlRequest>, asked_for_paths: &Receiver<PathsRequest>) {
+    const WHY: &str =
+        "this is a replay of a recording: scenes, calibrations and paths need a running gazed";
+    loop {
+        select! {
+            recv(asked) -> request => match request {
+                Ok(request) => request.answer(Err(WHY.to_owned())),
+                Err(_) => return,
+            },
+            recv(asked_for_paths) -> request => match request {
+                Ok(request) => request.answer(Err(WHY.to_owned())),
+                Err(_) => return,
+            },
+        }
     }
 }
 
@@ -137,15 +159,36 @@ fn say_end(path: &Path, end: RecordingEnd) -> ExitCode {
 /// A flag that Ctrl-C and `kill` raise.
 fn stop_on_signals() -> Result<StopFlag> {
     let stop = StopFlag::new();
-    let mut signals = Signals::new([SIGTERM, SIGINT]).context("cannot take signals")?;
-    let on_signal = stop.clone();
-    std::thread::Builder::new()
-        .name("gaze-signal".to_owned())
-        .spawn(move || {
-            if signals.forever().next().is_some() {
-                on_signal.raise();
-            }
-        })
-        .context("cannot start the thread that waits for signals")?;
+    CaughtSignals::new()
+        .and_then(|signals| signals.raise(stop.clone()))
+        .context("cannot take signals")?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::personal::PersonalMessage;
+    use crate::record::ScanpathRequest;
+    use crate::server::Control;
+
+    #[test]
+    fn clients_of_a_replay_are_told_that_it_is_one() {
+        let (controls, asked) = crossbeam_channel::bounded(1);
+        let (paths, asked_for_paths) = crossbeam_channel::bounded(1);
+        let answering = std::thread::spawn(move || refuse_all(&asked, &asked_for_paths));
+        let (request, answer) = ControlRequest::new(Control::Personal(PersonalMessage::Abandon));
+        controls.send(request).unwrap();
+        let why = answer.blocking_recv().unwrap().unwrap_err();
+        assert!(why.contains("this is a replay"), "{why}");
+        let (request, answer) = PathsRequest::new(ScanpathRequest {
+            samples: 1,
+            seed: 0,
+        });
+        paths.send(request).unwrap();
+        let why = answer.blocking_recv().unwrap().unwrap_err();
+        assert!(why.contains("this is a replay"), "{why}");
+        drop((controls, paths));
+        answering.join().unwrap();
+    }
 }
