@@ -152,7 +152,7 @@ impl Daemon {
         let (control_sender, controls) = crossbeam_channel::bounded(CONTROL_QUEUE);
         let shown = ShownSlot::default();
         let eyes = EyesInUse::new(Mutex::new(personal.eyes()));
-        let (opened_sender, opened) = crossbeam_channel::bounded(1);
+        let (news_sender, news) = crossbeam_channel::bounded(1);
         let (board_sender, board) = config
             .board
             .port()
@@ -187,6 +187,7 @@ impl Daemon {
             shown: shown.clone(),
             eyes: Arc::clone(&eyes),
             header,
+            published: None,
             events,
             scanpath: scanpath_inputs,
             board: board_sender,
@@ -214,7 +215,7 @@ impl Daemon {
                 ..SourceSettings::default()
             },
             frames: frame_sender,
-            opened: opened_sender,
+            news: news_sender,
             metrics,
             clock,
         };
@@ -244,7 +245,7 @@ impl Daemon {
             })?;
         }
         daemon.spawn("gaze-tracking", move || {
-            tracking.run(&observations, &controls, &opened);
+            tracking.run(&observations, &controls, &news);
             Ok(())
         })?;
         daemon.spawn("gaze-vision", move || {

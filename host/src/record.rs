@@ -50,14 +50,14 @@ use crate::clock::CaptureTime;
 /// Version of the records, in the header.
 pub const VERSION: u32 = 1;
 
-/// The first record of every stream.
+/// The first record of every stream; it comes again whenever something in it has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// [`VERSION`].
     pub version: u32,
     /// Program and its version: `gazed 0.1.0`.
     pub program: String,
-    /// What is read; files by base name.
+    /// What is read; files by base name; empty while no source could be opened.
     pub source: String,
     /// Width and height, px; null before the first frame or when pictures differ in size.
     pub frame_size_px: Option<[usize; 2]>,
@@ -139,7 +139,8 @@ pub struct Sample {
     pub features: Option<Vec<f32>>,
     /// Point of regard.
     pub por: Option<Por>,
-    /// From exposure to the record's writing; null when a file is processed.
+    /// From exposure to the end of the tracking stage, before the record is queued for clients; null
+    /// when a file is processed.
     pub latency_us: Option<u64>,
     /// Why the picture could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -19,8 +19,9 @@
 //! The Unix socket carries one JSON object a line in both directions; the WebSocket `/events`
 //! carries the same objects, one a text message. A client that only connects gets nothing: it
 //! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all).
-//! The first reply is the `header`, then the records of those kinds follow. Another `subscribe`
-//! changes the kinds and is answered with a header again. `scene` and `scene_update` announce
+//! The first reply is the `header`, as soon as the source is open or known to be missing, then the
+//! records of those kinds follow. Another header comes whenever something in it has changed.
+//! Another `subscribe` changes the kinds and is answered with a header again. `scene` and `scene_update` announce
 //! screen objects, subscribed or not; nothing is answered when they are accepted. `calibrate`,
 //! `recentre`, `click`, `user` and `undo` concern the person's calibration: see
 //! [`crate::record::CalibrateMessage`] and [`crate::record::ClientMessage`].

@@ -15,6 +15,14 @@ use crate::metrics::{Activity, Counter, Metrics, Stage};
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
+/// What the tracking thread learns of the source.
+pub(super) enum SourceNews {
+    /// It was opened.
+    Opened(Opened),
+    /// It cannot be opened yet, and is tried again.
+    Awaited,
+}
+
 /// A source that was just opened, for the header.
 pub(super) struct Opened {
     pub(super) description: String,
@@ -28,7 +36,7 @@ pub(super) struct CaptureThread {
     pub(super) is_service: bool,
     pub(super) settings: SourceSettings,
     pub(super) frames: FrameSender,
-    pub(super) opened: crossbeam_channel::Sender<Opened>,
+    pub(super) news: crossbeam_channel::Sender<SourceNews>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
 }
@@ -72,6 +80,8 @@ impl CaptureThread {
             if problem != last_problem {
                 warn!("{problem}; trying again");
                 last_problem = problem;
+                // Taken at once, as below.
+                let _ = self.news.send(SourceNews::Awaited);
             }
             self.metrics.set_state(Activity::SourceLost, &last_problem);
             self.metrics.count(Counter::SourceRetries);
@@ -98,7 +108,7 @@ impl CaptureThread {
             frame_size: source.frame_size(),
         };
         // The tracking thread takes it at once; if it has ended, so does this one below.
-        let _ = self.opened.send(opened);
+        let _ = self.news.send(SourceNews::Opened(opened));
         let mut last_fault = None;
         loop {
             let mut frame = self.frames.spare();

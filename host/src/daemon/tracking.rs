@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, select};
 use gaze_protocol::GazeEvent;
 use tracing::warn;
 
-use super::capture::Opened;
+use super::capture::SourceNews;
 use super::scanpath::{Put, ScanpathInput, ScanpathInputs};
 use super::{EyesInUse, SharedClock};
 use crate::board::BoardInput;
@@ -29,6 +29,8 @@ pub(super) struct TrackingThread {
     pub(super) shown: ShownSlot,
     pub(super) eyes: EyesInUse,
     pub(super) header: Header,
+    /// The header that was published last.
+    pub(super) published: Option<Header>,
     pub(super) events: Option<EventSender<GazeEvent>>,
     pub(super) scanpath: Option<ScanpathInputs>,
     pub(super) board: Option<EventSender<BoardInput>>,
@@ -42,11 +44,10 @@ impl TrackingThread {
         mut self,
         observations: &Receiver<Observation>,
         controls: &Receiver<ControlRequest>,
-        opened: &Receiver<Opened>,
+        news: &Receiver<SourceNews>,
     ) {
-        self.publish_header();
         let mut controls = controls.clone();
-        let mut opened = opened.clone();
+        let mut news = news.clone();
         loop {
             select! {
                 recv(observations) -> observation => match observation {
@@ -57,15 +58,9 @@ impl TrackingThread {
                     Ok(request) => self.control(request),
                     Err(_) => controls = crossbeam_channel::never(),
                 },
-                recv(opened) -> source => match source {
-                    Ok(source) => {
-                        self.personal.opened(source.camera_id);
-                        self.header.source = source.description;
-                        self.header.frame_size_px =
-                            source.frame_size.map(|(width, height)| [width, height]);
-                        self.publish_header();
-                    }
-                    Err(_) => opened = crossbeam_channel::never(),
+                recv(news) -> source => match source {
+                    Ok(source) => self.source_changed(source),
+                    Err(_) => news = crossbeam_channel::never(),
                 },
             }
         }
@@ -73,9 +68,24 @@ impl TrackingThread {
         self.publish_events(&events);
     }
 
-    fn publish_header(&self) {
-        if let Some(publisher) = &self.publisher {
+    fn source_changed(&mut self, source: SourceNews) {
+        if let SourceNews::Opened(source) = source {
+            self.personal.opened(source.camera_id);
+            self.header.source = source.description;
+            self.header.frame_size_px = source.frame_size.map(|(width, height)| [width, height]);
+        }
+        self.publish_header();
+    }
+
+    /// Publishes the header, unless it is the one that everybody has. The first one waits for the
+    /// source, or for the first failure to open it: those who subscribe before wait for it.
+    fn publish_header(&mut self) {
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
+        if self.published.as_ref() != Some(&self.header) {
             publisher.publish(Record::Header(self.header.clone()), None);
+            self.published = Some(self.header.clone());
         }
     }
 
@@ -173,7 +183,7 @@ impl TrackingThread {
     fn tell(&mut self, calibration: Option<record::Calibration>) {
         self.shown.set(self.personal.shown());
         *self.eyes.lock().unwrap_or_else(PoisonError::into_inner) = self.personal.eyes();
-        if self.personal.describe_in(&mut self.header) {
+        if self.personal.describe_in(&mut self.header) && self.published.is_some() {
             self.publish_header();
         }
         if let (Some(calibration), Some(publisher)) = (calibration, &self.publisher) {

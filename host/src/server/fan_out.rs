@@ -316,11 +316,20 @@ impl Hub {
 
     fn take_header(&self, table: &mut Table, header: &Line) {
         table.header = Some(header.clone());
-        for client in table.clients.values_mut() {
-            if std::mem::take(&mut client.awaits_header) {
-                // Its queue holds at most its own errors; if those fill it, the next event ends it.
-                let _ = client.queue.try_send(header.clone());
+        let mut full = Vec::new();
+        for (&id, client) in &mut table.clients {
+            client.awaits_header = false;
+            let is_subscribed = client.kinds.is_some();
+            if is_subscribed && client.queue.try_send(header.clone()).is_err() {
+                full.push(id);
             }
+        }
+        self.drop_full(table, &full);
+    }
+
+    fn drop_full(&self, table: &mut Table, full: &[u64]) {
+        for &id in full {
+            self.drop_client(table, id, "has no room for an event");
         }
     }
 
@@ -340,9 +349,7 @@ impl Hub {
                 }
             }
         }
-        for id in full {
-            self.drop_client(table, id, "has no room for an event");
-        }
+        self.drop_full(table, &full);
     }
 
     /// Notes another scene.
@@ -467,6 +474,20 @@ mod tests {
         hub.fan_out(&header());
         hub.fan_out(&blink(2));
         assert_eq!(drain(&mut client), [header().line, blink(2).line]);
+    }
+
+    #[test]
+    fn another_header_reaches_everybody_who_has_the_old_one() {
+        let hub = hub(8);
+        hub.fan_out(&header());
+        let mut subscribed = hub.admit("test").unwrap();
+        let mut silent = hub.admit("test").unwrap();
+        hub.subscribe(subscribed.id, KindSet::of(&[RecordKind::Blink]));
+        hub.fan_out(&blink(1));
+        hub.fan_out(&header());
+        let got = drain(&mut subscribed);
+        assert_eq!(got, [header().line, blink(1).line, header().line]);
+        assert!(drain(&mut silent).is_empty());
     }
 
     #[test]

@@ -81,10 +81,12 @@ at("measured").addEventListener("click", () => {
 // ---------------------------------------------------------------- talking to gazed
 
 let socket = null;
+let hasHeader = false;
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/events?types=calibration`);
   socket.onopen = () => {
     complain(null);
+    hasHeader = false;
     // After a restart nothing is under way; a session that still is comes right behind the header.
     if (current !== "done") record = null;
   };
@@ -110,6 +112,9 @@ function complain(words) {
 function take(message) {
   if (message.type === "error") return complain(message.message);
   if (message.type === "header") {
+    // Later ones tell of another profile or source.
+    if (hasHeader) return;
+    hasHeader = true;
     if (!record && isRecentring && !hasStarted) say({ type: "recentre" });
     else if (!record) openSetup(message.user);
     return;

@@ -60,8 +60,8 @@ function take(record) {
   known.heardAt = performance.now();
   switch (record.type) {
     case "header":
-      // A header begins a stream; time starts anew with it.
-      forgetStream();
+      // The first header of a connection begins a stream; later ones tell of another profile or source.
+      if (!known.header) forgetStream();
       known.header = record;
       showHeader();
       return;
@@ -158,7 +158,7 @@ const events = keepOpen(
   (text) => take(JSON.parse(text)),
   (isOpen) => {
     known.isConnected = isOpen;
-    Object.assign(known, { status: null, scene: null, sceneChange: 0 });
+    Object.assign(known, { status: null, header: null, scene: null, sceneChange: 0 });
     if (isOpen) askStatus();
   },
 );
