@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::gaze_files::{EventsArgs, PlotCommand, PlotEventsArgs};
-pub use self::people::{CalibrateArgs, CalibrateCommand, FitArgs, UsersCommand};
+pub use self::people::{CalibrateArgs, CalibrateCommand, EyesArg, FitArgs, UsersCommand};
 pub use self::recordings::{ExportArgs, RecordArgs, ReplayArgs};
 pub use self::scanpath::{
     ScanpathCommand, ScanpathNetworkArgs, ScanpathPredictArgs, ScanpathScoreArgs, ScanpathShowArgs,

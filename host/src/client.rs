@@ -16,15 +16,76 @@
 //! # }
 //! ```
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::record::{RecordKind, TimedRecord};
 use crate::server::{NoSocketPath, SocketUse, socket_path};
-use crate::watch::{self, WatchError};
+
+/// Why there is no connection to the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody listens.
+    #[error(
+        "{}: no gazed is running here; start one with `gazed run`, name its socket with --socket PATH, or wait for it with --wait", path.display()
+    )]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket is not for this user.
+    #[error(
+        "{}: permission denied; the socket is for the members of its group: `sudo usermod -aG {} $USER`, then log in again", path.display(), crate::server::SERVICE_GROUP
+    )]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Connecting failed for another reason.
+    #[error("{}: cannot connect: {source}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+/// Connects to the daemon's socket.
+///
+/// # Errors
+/// [`ConnectError`]: nobody there, not allowed, or the system's reason.
+pub fn connect(path: &Path) -> Result<UnixStream, ConnectError> {
+    UnixStream::connect(path).map_err(|source| {
+        let path = path.to_path_buf();
+        match source.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ConnectError::NoDaemon { path },
+            ErrorKind::PermissionDenied => ConnectError::Forbidden { path },
+            _ => ConnectError::Connect { path, source },
+        }
+    })
+}
+
+/// The message that asks for these kinds of record; none named means all.
+///
+/// # Panics
+/// Never: kinds are plain names.
+pub fn subscription(kinds: &[RecordKind]) -> String {
+    /// In the order in which it is written.
+    #[derive(Serialize)]
+    struct Subscribe<'a> {
+        r#type: &'static str,
+        types: &'a [RecordKind],
+    }
+    let message = Subscribe {
+        r#type: "subscribe",
+        types: kinds,
+    };
+    serde_json::to_string(&message).expect("kinds are plain names")
+}
 
 /// Why a conversation with the daemon failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +93,9 @@ pub enum ClientError {
     /// There is no place for a socket.
     #[error(transparent)]
     NoSocketPath(#[from] NoSocketPath),
-    /// The daemon cannot be reached, or has gone.
+    /// The daemon cannot be reached.
     #[error(transparent)]
-    Daemon(#[from] WatchError),
+    Daemon(#[from] ConnectError),
     /// The connection broke.
     #[error("{}: the connection to gazed broke: {source}", path.display())]
     Connection {
@@ -65,7 +126,7 @@ impl Client {
     /// [`ClientError::Daemon`]: nobody there, or not allowed.
     pub fn connect(socket: Option<&Path>) -> Result<Self, ClientError> {
         let path = socket_path(socket, SocketUse::Connect)?;
-        let stream = BufReader::new(watch::connect(&path)?);
+        let stream = BufReader::new(connect(&path)?);
         Ok(Client { path, stream })
     }
 
@@ -74,7 +135,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Connection`].
     pub fn subscribe(&mut self, kinds: &[RecordKind]) -> Result<(), ClientError> {
-        self.send(&json!({ "type": "subscribe", "types": kinds }).to_string())
+        self.send(&subscription(kinds))
     }
 
     /// Sends a message as [`crate::server`] describes them: `scene`, `scene_update`, `time`.

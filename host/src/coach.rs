@@ -6,12 +6,15 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
 use crate::cli::{CalibrateArgs, SizeMm};
-use crate::record::{self, Record, Stage};
+use crate::client::{connect, subscription};
+use crate::config::ServerConfig;
+use crate::record::{self, Placement, Record, RecordKind, Stage};
 use crate::server::{SocketUse, socket_path};
-use crate::watch::{WatchError, connect};
+use crate::watch::WatchError;
 
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
@@ -39,33 +42,38 @@ pub enum CoachError {
     },
 }
 
-/// Calibrates at the terminal.
+/// Calibrates at the terminal, through the socket that is named, else that of the settings.
 ///
 /// # Errors
 /// [`CoachError`]; the person's present profile stays as it is then.
-pub fn calibrate(arguments: &CalibrateArgs) -> Result<ExitCode, CoachError> {
+pub fn calibrate(arguments: &CalibrateArgs, config: &ServerConfig) -> Result<ExitCode, CoachError> {
     let user = arguments.user.as_deref().ok_or(CoachError::NoUser)?;
-    let path = socket_path(arguments.socket.as_deref(), SocketUse::Connect)
-        .map_err(WatchError::NoSocketPath)?;
-    let stream = connect(&path)?;
+    let given = arguments.socket.as_deref().or(config.socket.as_deref());
+    let path = socket_path(given, SocketUse::Connect).map_err(WatchError::NoSocketPath)?;
+    let stream = connect(&path).map_err(WatchError::Connect)?;
     let mut coach = Coach {
         terminal: Terminal::new(),
         to_daemon: stream.try_clone()?,
         keeps_without_asking: arguments.yes,
+        is_own: false,
         has_begun: false,
         last_asked: String::new(),
     };
-    coach.say(&json!({"type": "subscribe", "types": ["calibration"]}))?;
     let screen = arguments.screen_mm.map(|SizeMm([width_mm, height_mm])| {
-        // The terminal does not tell its pixels; a tenth of a millimetre stands for one.
-        let px = |mm: f32| (10.0 * mm).round() as u32;
-        json!({"width_mm": width_mm, "height_mm": height_mm, "width_px": px(width_mm), "height_px": px(height_mm)})
+        // The terminal does not tell its pixels.
+        json!({"width_mm": width_mm, "height_mm": height_mm})
     });
     coach.say(&json!({
         "type": "calibrate", "do": "start", "user": user, "targets": arguments.targets,
-        "eyes": arguments.eyes, "slow": arguments.slow, "screen": screen,
-        "seed": std::process::id(),
+        "eyes": gaze_calibration::Eyes::from(arguments.eyes), "slow": arguments.slow,
+        "screen": screen, "seed": std::process::id(),
     }))?;
+    // After it: who subscribes is told of the session under way first, which is this one now.
+    writeln!(
+        coach.to_daemon,
+        "{}",
+        subscription(&[RecordKind::Calibration])
+    )?;
     for line in BufReader::new(stream).lines() {
         match serde_json::from_str(&line?) {
             Ok(Record::Calibration(calibration)) => {
@@ -91,6 +99,8 @@ struct Coach {
     terminal: Terminal,
     to_daemon: UnixStream,
     keeps_without_asking: bool,
+    /// Whether a record of this session has come: what comes before is the last one of another.
+    is_own: bool,
     has_begun: bool,
     last_asked: String,
 }
@@ -111,17 +121,14 @@ impl Coach {
         &mut self,
         calibration: &record::Calibration,
     ) -> Result<Option<ExitCode>, CoachError> {
+        // Every session begins here.
+        self.is_own |= calibration.stage == Stage::Placing;
+        if !self.is_own {
+            return Ok(None);
+        }
         let message = calibration.message.clone().unwrap_or_default();
         match calibration.stage {
-            Stage::Placing => {
-                let placement = calibration.placement.as_ref();
-                self.terminal
-                    .line(placement.map_or("looking for your face", |p| &p.words))?;
-                if placement.is_some_and(|placement| placement.is_good) && !self.has_begun {
-                    self.has_begun = true;
-                    self.ask("next")?;
-                }
-            }
+            Stage::Placing => self.place(calibration.placement.as_ref())?,
             Stage::Target | Stage::Waiting => {
                 if let Some(target) = &calibration.target {
                     self.terminal.dot(target)?;
@@ -142,6 +149,27 @@ impl Coach {
             Stage::Discarded => return Err(CoachError::NotKept { words: message }),
         }
         Ok(None)
+    }
+
+    /// Begins when the face is well placed; as soon as there is one, on enter too.
+    fn place(&mut self, placement: Option<&Placement>) -> Result<(), CoachError> {
+        let Some(placement) = placement else {
+            return Ok(self.terminal.line("looking for your face")?);
+        };
+        if placement.is_good || placement.face.is_none() {
+            self.terminal.line(&placement.words)?;
+        } else {
+            let words = &placement.words;
+            self.terminal
+                .line(&format!("{words}; or press enter to begin all the same"))?;
+        }
+        let begins = placement.is_good
+            || (placement.face.is_some() && self.terminal.answer_at_once()?.is_some());
+        if begins && !self.has_begun {
+            self.has_begun = true;
+            self.ask("next")?;
+        }
+        Ok(())
     }
 
     fn review(
@@ -265,6 +293,20 @@ impl Terminal {
         std::io::stdout().flush()
     }
 
+    /// A line that was typed already; none otherwise, and at the end of the input.
+    fn answer_at_once(&mut self) -> std::io::Result<Option<String>> {
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let stdin = std::io::stdin();
+        let mut waited = [PollFd::new(&stdin, PollFlags::IN)];
+        match poll(&mut waited, Some(&now))? {
+            0 => Ok(None),
+            _ => self.answer(),
+        }
+    }
+
     /// A line that is typed; none at the end of the input.
     fn answer(&mut self) -> std::io::Result<Option<String>> {
         let mut answer = String::new();
@@ -279,5 +321,44 @@ impl Drop for Terminal {
             // The terminal may be gone; there is nobody to tell.
             let _ = write!(std::io::stdout(), "\x1b[?25h");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(stage: &str, placement: &str) -> record::Calibration {
+        let text = format!(
+            r#"{{"t_us":null,"purpose":"calibrate","user":"anna","stage":"{stage}","message":null,
+                "placement":{placement},"target":null,"result":null}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_session_that_was_before_is_not_taken_for_this_one() {
+        let (to_daemon, daemon) = UnixStream::pair().unwrap();
+        let mut coach = Coach {
+            terminal: Terminal::new(),
+            to_daemon,
+            keeps_without_asking: true,
+            is_own: false,
+            has_begun: false,
+            last_asked: String::new(),
+        };
+        let placed = r#"{"is_good":true,"words":"good","face":[0.5,0.5],"distance_mm":600}"#;
+        for stage in ["review", "accepted", "discarded"] {
+            assert!(coach.follow(&record(stage, "null")).unwrap().is_none());
+        }
+        coach.follow(&record("placing", "null")).unwrap();
+        coach.follow(&record("placing", placed)).unwrap();
+        assert!(coach.follow(&record("accepted", "null")).unwrap().is_some());
+        drop(coach);
+        let said: Vec<serde_json::Value> = BufReader::new(daemon)
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect();
+        assert_eq!(said, [json!({"type": "calibrate", "do": "next"})]);
     }
 }

@@ -41,7 +41,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         None => daemon(RunArgs::default(), config()?),
         Some(Command::Run(arguments)) => daemon(arguments, config()?),
-        Some(Command::Watch(arguments)) => Ok(watch::watch(&arguments)?),
+        Some(Command::Watch(arguments)) => Ok(watch::watch(&arguments, &config()?.server)?),
         Some(Command::Process(arguments)) => process_recording(arguments, config()?),
         Some(Command::Explain(arguments)) => explain_recording(arguments, config()?),
         Some(Command::Record(arguments)) => recordings::record(arguments, config()?),
@@ -51,7 +51,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             command: Some(CalibrateCommand::Fit(arguments)),
             ..
         })) => fit(arguments, config()?),
-        Some(Command::Calibrate(arguments)) => Ok(coach::calibrate(&arguments)?),
+        Some(Command::Calibrate(arguments)) => Ok(coach::calibrate(&arguments, &config()?.server)?),
         Some(Command::Users { state, command }) => {
             let store = setup::profiles(&with_state(config()?, state))?;
             print!("{}", users::run(&command, &store)?);

@@ -29,7 +29,7 @@ use gaze_calibration::{
 };
 use gaze_protocol::{Span, Timestamp};
 
-use crate::record::{Placement, Purpose, Stage, StartMessage, Timing};
+use crate::record::{Placement, Purpose, ScreenMessage, Stage, StartMessage, Timing};
 use crate::vision::Observation;
 
 pub use error::SessionError;
@@ -171,9 +171,7 @@ impl Session {
     /// [`SessionError`] names the option that is out of range.
     pub fn new(options: StartMessage, screen: ScreenGeometry) -> Result<Self, SessionError> {
         let screen = match options.screen {
-            Some(given) => ScreenGeometry::new(given.width_mm, given.height_mm)?
-                .with_size_px(given.width_px, given.height_px)?
-                .with_pose(screen.pose())?,
+            Some(given) => screen_of(given)?.with_pose(screen.pose())?,
             None => screen,
         };
         if let Timing::Fixed {
@@ -393,6 +391,16 @@ impl Session {
     fn end(&mut self, stage: Stage, words: &str) {
         self.message = Some(words.to_owned());
         self.state = State::Ended(stage);
+    }
+}
+
+/// The screen as a client knows it.
+fn screen_of(given: ScreenMessage) -> Result<ScreenGeometry, SessionError> {
+    let screen = ScreenGeometry::new(given.width_mm, given.height_mm)?;
+    match (given.width_px, given.height_px) {
+        (Some(width_px), Some(height_px)) => Ok(screen.with_size_px(width_px, height_px)?),
+        (None, None) => Ok(screen),
+        _ => Err(SessionError::HalfResolution),
     }
 }
 

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde::Serialize;
 use tracing::info;
 
 use crate::cli::WatchArgs;
+use crate::client::{ConnectError, connect, subscription};
+use crate::config::ServerConfig;
 use crate::record::{
     Calibration, Eyes, Header, Interval, NextObject, NextObjects, ObjectVisit, Por, Record,
     RecordKind, Sample,
@@ -20,6 +21,9 @@ use crate::server::{NoSocketPath, SocketUse, socket_path};
 /// Pause between two attempts to connect when waiting for a daemon; short beside the tenth of a second
 /// that a daemon takes to its first sample.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// Longest pause between two connections that a daemon ends at once.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What to watch.
 #[derive(Clone, Debug)]
@@ -40,30 +44,9 @@ pub enum WatchError {
     /// There is no place for a socket.
     #[error(transparent)]
     NoSocketPath(#[from] NoSocketPath),
-    /// Nobody listens.
-    #[error(
-        "{}: no gazed is running here; start one with `gazed run`, name its socket with --socket PATH, or wait for it with --wait", path.display()
-    )]
-    NoDaemon {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// The socket is not for this user.
-    #[error(
-        "{}: permission denied; the socket is for the members of its group: `sudo usermod -aG {} $USER`, then log in again", path.display(), crate::server::SERVICE_GROUP
-    )]
-    Forbidden {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Connecting failed for another reason.
-    #[error("{}: cannot connect: {source}", path.display())]
-    Connect {
-        /// The socket.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
+    /// The daemon cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// The daemon closed the connection.
     #[error(
         "{}: gazed has stopped, or this program did not read fast enough; --wait goes on when it is back", path.display()
@@ -79,18 +62,23 @@ pub enum WatchError {
 
 /// How one connection ended.
 enum Ended {
-    ByDaemon,
+    ByDaemon {
+        /// Records that came before.
+        n_records: u64,
+    },
     /// Whoever read the output has gone (`gazed watch | head`).
     ByReader,
 }
 
-/// Prints everything to standard output until that is closed, which is a success.
+/// Prints everything to standard output until that is closed, which is a success. The socket is the
+/// one named, else that of the settings.
 ///
 /// # Errors
 /// [`WatchError`]; without `--wait` also when the daemon stops.
-pub fn watch(arguments: &WatchArgs) -> Result<ExitCode, WatchError> {
+pub fn watch(arguments: &WatchArgs, config: &ServerConfig) -> Result<ExitCode, WatchError> {
+    let given = arguments.socket.as_deref().or(config.socket.as_deref());
     let settings = WatchSettings {
-        socket: socket_path(arguments.socket.as_deref(), SocketUse::Connect)?,
+        socket: socket_path(given, SocketUse::Connect)?,
         kinds: Vec::new(),
         is_json: arguments.json,
         waits: arguments.wait,
@@ -104,9 +92,10 @@ pub fn watch(arguments: &WatchArgs) -> Result<ExitCode, WatchError> {
 /// # Errors
 /// [`WatchError`]; without [`WatchSettings::waits`] also when the daemon stops.
 pub fn print_records(settings: &WatchSettings, out: &mut impl Write) -> Result<(), WatchError> {
+    let mut pause = RETRY;
     loop {
         let stream = match connect(&settings.socket) {
-            Err(WatchError::NoDaemon { path }) if settings.waits => {
+            Err(ConnectError::NoDaemon { path }) if settings.waits => {
                 info!("waiting for gazed at {}", path.display());
                 wait_for(&path)?
             }
@@ -114,8 +103,11 @@ pub fn print_records(settings: &WatchSettings, out: &mut impl Write) -> Result<(
         };
         match print_all(stream, settings, out)? {
             Ended::ByReader => return Ok(()),
-            Ended::ByDaemon if settings.waits => {}
-            Ended::ByDaemon => {
+            Ended::ByDaemon { n_records } if settings.waits => {
+                pause = next_pause(pause, n_records);
+                std::thread::sleep(pause);
+            }
+            Ended::ByDaemon { .. } => {
                 let path = settings.socket.clone();
                 return Err(WatchError::Ended { path });
             }
@@ -123,35 +115,22 @@ pub fn print_records(settings: &WatchSettings, out: &mut impl Write) -> Result<(
     }
 }
 
-/// Connects to the daemon's socket.
-///
-/// # Errors
-/// [`WatchError`]: nobody there, not allowed, or the system's reason.
-pub fn connect(path: &Path) -> Result<UnixStream, WatchError> {
-    UnixStream::connect(path).map_err(|source| {
-        let path = path.to_path_buf();
-        match source.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => WatchError::NoDaemon { path },
-            ErrorKind::PermissionDenied => WatchError::Forbidden { path },
-            _ => WatchError::Connect { path, source },
-        }
-    })
-}
-
-fn wait_for(path: &Path) -> Result<UnixStream, WatchError> {
+fn wait_for(path: &Path) -> Result<UnixStream, ConnectError> {
     loop {
         match connect(path) {
-            Err(WatchError::NoDaemon { .. }) => std::thread::sleep(RETRY),
+            Err(ConnectError::NoDaemon { .. }) => std::thread::sleep(RETRY),
             connected => return connected,
         }
     }
 }
 
-/// What a client says first.
-#[derive(Serialize)]
-struct Subscribe<'a> {
-    r#type: &'static str,
-    types: &'a [RecordKind],
+/// How long to wait after a connection that a daemon has ended: longer each time that it sent
+/// nothing, because it is full or not gazed at all.
+fn next_pause(last: Duration, n_records: u64) -> Duration {
+    match n_records {
+        0 => (last * 2).min(LONGEST_PAUSE),
+        _ => RETRY,
+    }
 }
 
 fn print_all(
@@ -159,25 +138,22 @@ fn print_all(
     settings: &WatchSettings,
     out: &mut impl Write,
 ) -> Result<Ended, WatchError> {
-    let subscribe = Subscribe {
-        r#type: "subscribe",
-        types: &settings.kinds,
-    };
-    let mut message = serde_json::to_string(&subscribe).expect("kinds are plain names");
-    message.push('\n');
-    if (&stream).write_all(message.as_bytes()).is_err() {
-        return Ok(Ended::ByDaemon);
+    let message = subscription(&settings.kinds);
+    if writeln!(&stream, "{message}").is_err() {
+        return Ok(Ended::ByDaemon { n_records: 0 });
     }
     let mut records = BufReader::new(stream);
     let mut line = String::new();
     let mut words = String::new();
+    let mut n_records = 0;
     loop {
         line.clear();
         match records.read_line(&mut line) {
             Ok(n) if n > 0 && line.ends_with('\n') => {}
             // Closed, perhaps in the middle of a line.
-            _ => return Ok(Ended::ByDaemon),
+            _ => return Ok(Ended::ByDaemon { n_records }),
         }
+        n_records += 1;
         words.clear();
         let shown = if settings.is_json {
             &line
@@ -422,13 +398,13 @@ mod tests {
     struct Daemon {
         socket: PathBuf,
         thread: std::thread::JoinHandle<String>,
+        _folder: tempfile::TempDir,
     }
 
     /// Takes one client, hears its subscription, says `records` and goes.
-    fn daemon(name: &str, records: &'static str) -> Daemon {
-        let socket =
-            std::env::temp_dir().join(format!("gazed-watch-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_file(&socket);
+    fn daemon(records: &'static str) -> Daemon {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("gazed.sock");
         let listener = UnixListener::bind(&socket).unwrap();
         let path = socket.clone();
         let thread = std::thread::spawn(move || {
@@ -440,7 +416,11 @@ mod tests {
             stream.write_all(records.as_bytes()).unwrap();
             subscription
         });
-        Daemon { socket, thread }
+        Daemon {
+            socket,
+            thread,
+            _folder: folder,
+        }
     }
 
     fn settings(socket: &Path, is_json: bool) -> WatchSettings {
@@ -456,7 +436,7 @@ mod tests {
     fn json_lines_come_out_as_they_came_in_and_the_end_is_told() {
         let records =
             "{\"type\":\"header\",\"of\":\"a newer daemon\"}\n{\"type\":\"blink\"}\n{\"type\":\"bl";
-        let daemon = daemon("json", records);
+        let daemon = daemon(records);
         let mut out = Vec::new();
         let ended = print_records(&settings(&daemon.socket, true), &mut out).unwrap_err();
         assert!(matches!(ended, WatchError::Ended { .. }));
@@ -472,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_record_of_a_newer_daemon_is_shown_raw() {
-        let daemon = daemon("newer", "{\"type\":\"wink\"}\n");
+        let daemon = daemon("{\"type\":\"wink\"}\n");
         let mut out = Vec::new();
         print_records(&settings(&daemon.socket, false), &mut out).unwrap_err();
         assert_eq!(out, b"{\"type\":\"wink\"}\n");
@@ -490,9 +470,20 @@ mod tests {
                 Ok(())
             }
         }
-        let daemon = daemon("head", "{\"type\":\"blink\"}\n");
+        let daemon = daemon("{\"type\":\"blink\"}\n");
         print_records(&settings(&daemon.socket, true), &mut Closed).unwrap();
         daemon.thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_daemon_that_ends_every_connection_is_asked_less_and_less_often() {
+        let mut pause = RETRY;
+        for _ in 0..20 {
+            pause = next_pause(pause, 0);
+        }
+        assert_eq!(pause, LONGEST_PAUSE);
+        // One that was there and stopped is looked for at once.
+        assert_eq!(next_pause(pause, 1), RETRY);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use gaze_calibration::Eyes;
 
 use super::{FitChainArgs, SizeMm};
 
@@ -19,9 +20,9 @@ pub struct CalibrateArgs {
     /// 1, 5, 9 or 13
     #[arg(long, default_value_t = 9)]
     pub targets: u32,
-    /// both | left | right
-    #[arg(long, default_value = "both")]
-    pub eyes: String,
+    /// Which eyes gaze is taken from
+    #[arg(long, value_enum, default_value_t)]
+    pub eyes: EyesArg,
     /// Twice the time for each target
     #[arg(long)]
     pub slow: bool,
@@ -34,6 +35,28 @@ pub struct CalibrateArgs {
     /// Keeps a result that can be kept, without asking
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Which eyes gaze is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EyesArg {
+    /// Whichever is open.
+    #[default]
+    Both,
+    /// The person's left eye alone.
+    Left,
+    /// The person's right eye alone.
+    Right,
+}
+
+impl From<EyesArg> for Eyes {
+    fn from(eyes: EyesArg) -> Self {
+        match eyes {
+            EyesArg::Both => Eyes::Both,
+            EyesArg::Left => Eyes::Left,
+            EyesArg::Right => Eyes::Right,
+        }
+    }
 }
 
 /// `gazed users …`.

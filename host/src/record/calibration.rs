@@ -159,10 +159,12 @@ pub struct ScreenMessage {
     pub width_mm: f32,
     /// Height of the active area, mm.
     pub height_mm: f32,
-    /// Width, px.
-    pub width_px: u32,
+    /// Width, px, where it is known; both or neither.
+    #[serde(default)]
+    pub width_px: Option<u32>,
     /// Height, px.
-    pub height_px: u32,
+    #[serde(default)]
+    pub height_px: Option<u32>,
 }
 
 /// Where a calibration stands.

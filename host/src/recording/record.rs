@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
 use super::{BlockSettings, MAX_LINE_BYTES, RecordingError, RecordingWriter};
+use crate::client;
 use crate::stop::StopFlag;
-use crate::watch::{self, WatchError};
+use crate::watch::WatchError;
 
 /// How often a silent stream lets the recorder look at the clock and at the stop flag.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -68,7 +69,7 @@ struct Typed {
 pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordError> {
     match &settings.from {
         None => {
-            let stream = watch::connect(&settings.socket)?;
+            let stream = client::connect(&settings.socket).map_err(WatchError::from)?;
             subscribe(&stream).map_err(|source| RecordError::Read {
                 path: settings.socket.clone(),
                 source,
@@ -94,7 +95,7 @@ pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordE
 
 fn subscribe(mut stream: &UnixStream) -> io::Result<()> {
     stream.set_read_timeout(Some(LOOK_UP))?;
-    stream.write_all(b"{\"type\":\"subscribe\"}\n")
+    writeln!(stream, "{}", client::subscription(&[]))
 }
 
 /// A file, a pipe or a terminal whose silence is told every [`LOOK_UP`].

@@ -47,6 +47,9 @@ pub enum SessionError {
     /// The screen's size is wrong.
     #[error(transparent)]
     Screen(#[from] ScreenError),
+    /// One side of the screen in pixels alone.
+    #[error("screen: width_px and height_px go together")]
+    HalfResolution,
     /// The command does not fit the moment.
     #[error("{command} does not fit now: the calibration is at {stage:?}")]
     Moment {

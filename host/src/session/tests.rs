@@ -518,6 +518,16 @@ fn recentring_by_more_than_drift_is_refused() {
 }
 
 #[test]
+fn a_client_may_know_the_screen_without_its_pixels() {
+    let given = r#"{"width_mm":500,"height_mm":300}"#;
+    let mut options = StartMessage::new(anna());
+    options.screen = Some(serde_json::from_str(given).unwrap());
+    let session = Session::new(options, screen()).unwrap();
+    assert_eq!(session.screen().size_px(), None);
+    assert_eq!(session.screen().width_mm(), 500.0);
+}
+
+#[test]
 fn options_out_of_range_are_named() {
     let refused = |change: fn(&mut StartMessage)| {
         let mut options = StartMessage::new(anna());
@@ -529,6 +539,11 @@ fn options_out_of_range_are_named() {
         "targets = 7: 1, 5, 9 or 13"
     );
     assert!(refused(|options| options.validation = 5).contains("0 to 4"));
+    let half = r#"{"width_mm":500,"height_mm":300,"width_px":1920}"#;
+    let mut options = StartMessage::new(anna());
+    options.screen = Some(serde_json::from_str(half).unwrap());
+    let error = Session::new(options, screen()).unwrap_err().to_string();
+    assert!(error.contains("go together"), "{error}");
     assert!(refused(|options| options.points = vec![[f32::NAN, 0.5]]).contains("NaN"));
     assert!(refused(|options| options.points = vec![[0.5, 0.5]; 65]).contains("at most 64"));
     assert!(
