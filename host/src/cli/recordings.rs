@@ -57,7 +57,7 @@ pub struct ExportArgs {
     /// Writes samples.parquet, events.parquet and session.json here
     #[arg(long, value_name = "DIR", group = "forms")]
     pub parquet: Option<PathBuf>,
-    /// Writes a BIDS dataset here
+    /// Writes a BIDS dataset here, or adds the subject to the one that is there
     #[arg(long, value_name = "DIR", group = "forms")]
     pub bids: Option<PathBuf>,
     /// The subject's name in BIDS, letters and digits

@@ -1,4 +1,4 @@
-//! A BIDS 1.11 dataset with one subject and one run.
+//! A BIDS 1.11 dataset: one subject and one run, in a dataset of its own or added to one that is there.
 //!
 //! ```text
 //! dataset_description.json  README  participants.tsv
@@ -99,7 +99,6 @@ pub(super) fn write(
     let beh = folder.join(format!("sub-{subject}/beh"));
     let stem = format!("sub-{subject}_task-{task}");
     let unit = Unit::of(header);
-    write_dataset(header, folder, subject)?;
     let physio = format!("{stem}_recording-eye1_physio");
     write_gz(&beh, &format!("{physio}.tsv.gz"), |out| {
         write_samples(&samples, &unit, out)
@@ -114,9 +113,12 @@ pub(super) fn write(
     let task_events = task_events(records, samples[0].t_us);
     write_text(&beh, &format!("{stem}_events.tsv"), &task_events)?;
     let sidecar = task_events_sidecar(header, &samples);
-    write_json(&beh, &format!("{stem}_events.json"), &sidecar)
+    write_json(&beh, &format!("{stem}_events.json"), &sidecar)?;
+    // Last: a subject that could not be added is not listed.
+    write_dataset(header, folder, subject)
 }
 
+/// Describes the dataset where nobody has yet, and lists the subject.
 fn write_dataset(header: &Header, folder: &Path, subject: &str) -> Result<(), ExportError> {
     let description = json!({
         "Name": "Gaze recorded with gazed",
@@ -125,18 +127,48 @@ fn write_dataset(header: &Header, folder: &Path, subject: &str) -> Result<(), Ex
         "GeneratedBy": [{"Name": "gazed", "Version": env!("CARGO_PKG_VERSION"),
             "Description": header.program}],
     });
-    write_json(folder, "dataset_description.json", &description)?;
-    write_text(
+    keep_or_write(write_json(folder, "dataset_description.json", &description))?;
+    keep_or_write(write_text(
         folder,
         "README",
         "Gaze on a screen, estimated from an ordinary camera by gazed. Coordinates have their\n\
          origin in the screen's top-left corner. Say here who looked at what, and why.\n",
-    )?;
-    write_text(
-        folder,
-        "participants.tsv",
-        &format!("participant_id\nsub-{subject}\n"),
-    )
+    ))?;
+    list_participant(folder, subject)
+}
+
+/// What describes a dataset that is there already stays as its owner wrote it.
+fn keep_or_write(written: Result<(), ExportError>) -> Result<(), ExportError> {
+    match written {
+        Err(ExportError::Exists { .. }) => Ok(()),
+        written => written,
+    }
+}
+
+/// Adds the subject to `participants.tsv`, unless it is there; other columns of it are `n/a`.
+fn list_participant(folder: &Path, subject: &str) -> Result<(), ExportError> {
+    const FILE: &str = "participants.tsv";
+    let path = folder.join(FILE);
+    let present = match std::fs::read_to_string(&path) {
+        Ok(present) => present,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return write_text(folder, FILE, &format!("participant_id\nsub-{subject}\n"));
+        }
+        Err(source) => return Err(ExportError::Write { path, source }),
+    };
+    let id = format!("sub-{subject}");
+    let mut lines = present.lines();
+    let n_columns = lines.next().map_or(1, |names| names.split('\t').count());
+    if lines.any(|line| line.split('\t').next() == Some(&*id)) {
+        return Ok(());
+    }
+    let line_break = if present.ends_with('\n') { "" } else { "\n" };
+    let row = format!("{line_break}{id}{}\n", "\tn/a".repeat(n_columns - 1));
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(row.as_bytes()))
+        .map_err(|source| ExportError::Write { path, source })
 }
 
 fn write_samples(samples: &[&Sample], unit: &Unit, out: &mut dyn Write) -> io::Result<()> {
@@ -224,7 +256,7 @@ fn write_physio_events(records: &[TimedRecord], out: &mut dyn Write) -> io::Resu
         .collect();
     events.sort_by_key(|event| event.onset_us);
     for event in events {
-        let duration_s = (event.offset_us - event.onset_us) as f64 * 1e-6;
+        let duration_s = event.offset_us.saturating_sub(event.onset_us) as f64 * 1e-6;
         writeln!(
             out,
             "{}\t{duration_s:.6}\t{}\tn/a",
@@ -264,7 +296,7 @@ fn task_events(records: &[TimedRecord], first_us: u64) -> String {
         text.push_str(&format!(
             "{:.6}\t{:.6}\t{}\n",
             seconds(visit.onset_us.saturating_sub(first_us)),
-            seconds(visit.offset_us - visit.onset_us),
+            seconds(visit.offset_us.saturating_sub(visit.onset_us)),
             visit.object.unwrap_or("n/a").replace(['\t', '\n'], " "),
         ));
     }
@@ -321,4 +353,40 @@ fn write_gz(
         .and_then(GzEncoder::finish)
         .and_then(|mut file| file.flush())
         .map_err(|source| ExportError::Write { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_listed_once_and_what_others_wrote_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("participants.tsv");
+        list_participant(folder.path(), "01").unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "participant_id\nsub-01\n"
+        );
+        std::fs::write(&file, "participant_id\tage\nsub-01\t30").unwrap();
+        for subject in ["02", "01", "02"] {
+            list_participant(folder.path(), subject).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap(),
+            "participant_id\tage\nsub-01\t30\nsub-02\tn/a\n"
+        );
+    }
+
+    #[test]
+    fn an_event_that_ends_before_it_begins_has_no_length() {
+        let blink: TimedRecord =
+            serde_json::from_str(r#"{"type":"blink","onset_us":20,"offset_us":10}"#).unwrap();
+        let mut out = Vec::new();
+        write_physio_events(&[blink], &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "20\t0.000000\tblink\tn/a\n"
+        );
+    }
 }
