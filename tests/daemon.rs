@@ -103,6 +103,32 @@ fn numbers_that_no_scene_has_are_refused_and_gaze_goes_on() {
 }
 
 #[test]
+fn watch_finds_the_socket_of_the_settings() {
+    use std::io::BufRead;
+    let daemon = Daemon::start(GAZED, SYNTHETIC);
+    // It listens once somebody could connect.
+    drop(daemon.connect(ALL));
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("gazed.toml");
+    std::fs::write(
+        &settings,
+        format!("[server]\nsocket = {:?}\n", daemon.socket()),
+    )
+    .unwrap();
+    let mut watch = std::process::Command::new(GAZED)
+        .args(["--config", settings.to_str().unwrap(), "watch", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut lines = std::io::BufReader::new(watch.stdout.take().unwrap());
+    lines.read_line(&mut first).unwrap();
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(first.starts_with(r#"{"type":"header""#), "{first}");
+}
+
+#[test]
 fn sigterm_ends_it_with_success_and_removes_the_socket() {
     for signal in ["TERM", "INT"] {
         let daemon = Daemon::start(GAZED, SYNTHETIC);
@@ -188,6 +214,25 @@ fn settings_with_mistakes_are_refused_with_all_of_them() {
             ran.stderr.contains("screen.width_cm") && ran.stderr.contains("source.frames_per_s"),
             "{ran:?}"
         );
+    }
+}
+
+#[test]
+fn mistakes_in_settings_and_profiles_have_an_exit_code_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let missing = folder.path().join("no-models");
+    let [missing, settings] = [missing, folder.path().join("gazed.toml")];
+    std::fs::write(&settings, "[server]\ngroup = \"no-such-group\"\n").unwrap();
+    let [missing, settings] = [&missing, &settings].map(|path| path.to_str().unwrap());
+    for arguments in [
+        ["users", "--state", state, "show", "nobody"].as_slice(),
+        &["report", "nobody", "--state", state],
+        &["--config", settings, "run", "--source", "synthetic"],
+        &["explain", state, "--out", state, "--models", missing],
+    ] {
+        let ran = run_gazed(GAZED, arguments);
+        assert_eq!(ran.status.code(), Some(78), "{ran:?}");
     }
 }
 

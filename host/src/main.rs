@@ -4,12 +4,17 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use gaze_calibration::ProfileError;
+use gaze_host::calibrate::CalibrateError;
 use gaze_host::cli::Cli;
 use gaze_host::commands;
 use gaze_host::config::ConfigError;
 use gaze_host::daemon::{RunError, StartError};
+use gaze_host::explain::ExplainError;
 use gaze_host::process::ProcessError;
+use gaze_host::server::ServerError;
 use gaze_host::setup::SetupError;
+use gaze_host::users::UsersError;
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes as in sysexits.h: a mistake in settings, models or profile; an internal fault.
@@ -41,17 +46,41 @@ fn start_logging() {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
-    let is_setup = error.is::<ConfigError>()
-        || error.is::<SetupError>()
-        || matches!(error.downcast_ref(), Some(StartError::Setup(_)))
-        || matches!(error.downcast_ref(), Some(ProcessError::Setup(_)));
-    if is_setup {
-        EX_CONFIG
-    } else {
-        match error.downcast_ref() {
-            // A file that is not there is for the user to mend.
-            None | Some(RunError::Source(_)) => 1,
-            Some(_) => EX_SOFTWARE,
-        }
+    if is_of_setup(error) {
+        return EX_CONFIG;
     }
+    match error.downcast_ref() {
+        // A file that is not there is for the user to mend.
+        None | Some(RunError::Source(_)) => 1,
+        Some(_) => EX_SOFTWARE,
+    }
+}
+
+/// Whether settings, models or a profile are to blame.
+fn is_of_setup(error: &anyhow::Error) -> bool {
+    let in_process = |error: &ProcessError| matches!(error, ProcessError::Setup(_));
+    error.is::<ConfigError>()
+        || error.is::<SetupError>()
+        || error.is::<ProfileError>()
+        || matches!(error.downcast_ref(), Some(StartError::Setup(_)))
+        || matches!(error.downcast_ref(), Some(UsersError::Profile(_)))
+        || error.downcast_ref().is_some_and(in_process)
+        || error.downcast_ref().is_some_and(|error| match error {
+            ExplainError::Process(error) => in_process(error),
+            _ => false,
+        })
+        || error.downcast_ref().is_some_and(|error| match error {
+            CalibrateError::Setup(_) | CalibrateError::Profile(_) => true,
+            CalibrateError::Process(error) => in_process(error),
+            _ => false,
+        })
+        || matches!(
+            error.downcast_ref(),
+            Some(
+                ServerError::NoSuchGroup { .. }
+                    | ServerError::NotLoopback { .. }
+                    | ServerError::OutputNotLoopback { .. }
+                    | ServerError::SocketPathTooLong { .. }
+            )
+        )
 }
