@@ -1,6 +1,8 @@
 //! The command line.
 
 mod gaze_files;
+#[cfg(test)]
+mod manual;
 mod people;
 mod recordings;
 mod scanpath;

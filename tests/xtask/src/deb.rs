@@ -215,7 +215,6 @@ pub fn pack(binary: &Path, target: Architecture, version: &str) -> Result<PathBu
     for path in COMPRESSED {
         run(command("gzip", &["-9n"]).arg(tree.join(path)))?;
     }
-    manual_is_complete(&said_by(binary, target, &["--help"])?)?;
     for (shell, path) in COMPLETIONS {
         let words = said_by(binary, target, &["completions", shell])?;
         put(&tree, path, words.as_bytes(), 0o644)?;
@@ -239,32 +238,6 @@ pub fn pack(binary: &Path, target: Architecture, version: &str) -> Result<PathBu
             .arg(&package),
     )?;
     Ok(package)
-}
-
-/// The manual page names every command.
-fn manual_is_complete(help: &str) -> Result<()> {
-    let manual = fs::read_to_string(root().join("host/package/gazed.1"))?;
-    let commands = help
-        .lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_whitespace().next());
-    let headings: Vec<&str> = manual
-        .lines()
-        .filter_map(|line| line.strip_prefix(".B "))
-        .flat_map(|line| line.split([',', ' ']))
-        .collect();
-    let mut n = 0;
-    for command in commands.filter(|command| *command != "help") {
-        n += 1;
-        ensure!(
-            headings.contains(&command),
-            "host/package/gazed.1 does not name the command {command}"
-        );
-    }
-    ensure!(n > 0, "gazed --help lists no commands");
-    Ok(())
 }
 
 fn put(tree: &Path, to: &str, bytes: &[u8], mode: u32) -> Result<()> {
