@@ -145,6 +145,15 @@ impl Client {
 
 const ALL: &str = r#"{"type":"subscribe"}"#;
 
+/// Waits for what another thread does; a minute is for ever.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(60), "{what}: never");
+        std::thread::yield_now();
+    }
+}
+
 fn header(source: &str) -> Record {
     Record::Header(Header {
         version: crate::record::VERSION,
@@ -192,6 +201,7 @@ fn two_clients_get_the_same_events_while_a_third_that_never_reads_is_dropped() {
     // Reading along keeps the two within their queues; the third's kernel buffer and queue fill.
     let mut published = 0;
     while running.metrics.counted(Counter::ClientsDropped) == 0 {
+        assert!(published < 1_000_000, "the client is never dropped");
         running.publish(&blink(published));
         assert_eq!(first.onsets(1), [published]);
         assert_eq!(second.onsets(1), [published]);
@@ -426,9 +436,9 @@ fn a_client_that_takes_nothing_for_too_long_is_dropped_whatever_its_queue_holds(
     for onset in 0..50_000 {
         running.publish(&blink(onset));
     }
-    while running.metrics.counted(Counter::ClientsDropped) == 0 {
-        std::thread::yield_now();
-    }
+    until("the client is dropped", || {
+        running.metrics.counted(Counter::ClientsDropped) > 0
+    });
     drop(never);
 }
 
@@ -539,9 +549,7 @@ fn pictures_come_with_what_was_seen_in_them_and_only_to_watchers() {
         error: None,
         face: None,
     };
-    while !running.preview.is_wanted() {
-        std::thread::yield_now();
-    }
+    until("a picture is wanted", || running.preview.is_wanted());
     running.preview.offer(&frame, &observation);
     let (kind, message) = watcher.hear();
     assert_eq!(kind, 2);

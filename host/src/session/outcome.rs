@@ -48,11 +48,12 @@ pub(super) fn along_path(
     };
     LAGS_MS
         .into_iter()
-        .map(lagging)
-        .min_by(|a, b| {
-            let of = |samples| error(samples).unwrap_or(f32::INFINITY);
-            of(a).total_cmp(&of(b))
+        .map(|lag_ms| {
+            let samples = lagging(lag_ms);
+            (error(&samples).unwrap_or(f32::INFINITY), samples)
         })
+        .min_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, samples)| samples)
         .unwrap_or_default()
 }
 
