@@ -17,7 +17,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use gaze_host::inference::Engine;
-use gaze_host::scanpath::files::{FilePath, FileScene, Scenes, paths};
+use gaze_host::record::Scanpath;
+use gaze_host::scanpath::files::{FileScene, Scenes, paths};
 use gaze_host::scanpath::score::encode;
 use gaze_host::scanpath::{Networks, sample};
 use gaze_models::ScanpathModels;
@@ -92,7 +93,7 @@ struct Replayed {
 fn replay(
     networks: &mut Networks,
     scene: &FileScene,
-    path: &FilePath,
+    path: &Scanpath,
     target: &str,
 ) -> Result<Vec<Replayed>> {
     let (start, dwells) = path.dwells(&scene.table).map_err(anyhow::Error::msg)?;
