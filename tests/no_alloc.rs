@@ -80,6 +80,7 @@ fn observation(seq: u64) -> Observation {
         captured_at: Timestamp(seq * 33_333),
         size_px: [640, 480],
         error: None,
+        n_faces: 1,
         face: (seq % 200 < 190).then_some(face),
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use gaze_host::clock::CaptureTime;
+use gaze_host::demand::Demand;
 use gaze_host::metrics::{Counter, Metrics};
 use gaze_host::record::Record;
 use gaze_host::server::{PreviewSlot, Server, ServerLinks, ServerSettings};
@@ -58,6 +59,7 @@ fn serve(seconds: u64) -> Result<()> {
         preview: Arc::new(PreviewSlot::new()),
         controls,
         paths,
+        demand: Demand::default(),
     };
     let serving = std::thread::spawn(move || server.run(links));
     publisher.publish(serde_json::from_str(HEADER)?, None);

@@ -5,6 +5,7 @@
 
 mod child;
 mod command;
+mod controls;
 mod error;
 mod ffmpeg;
 #[cfg(any(test, fuzzing))]
@@ -33,6 +34,7 @@ use gaze_protocol::PointOfRegard;
 use crate::frame::Frame;
 use crate::stop::StopFlag;
 
+pub use controls::{ControlFault, Controls};
 pub use error::CameraError;
 pub use luma::{PixelFormat, extract};
 pub use spec::{CommandLine, SourceSpec, SpecError};
@@ -57,6 +59,15 @@ pub trait FrameSource {
     /// has to be opened again. A single unreadable picture is not an error of the source: it is a
     /// frame whose `error` is set.
     fn capture(&mut self, frame: &mut Frame) -> Result<Captured, CameraError>;
+
+    /// Waits for the next picture and passes over it: it has no number, and is not decoded where that
+    /// can be saved. `spare` may be written to.
+    ///
+    /// # Errors
+    /// As [`FrameSource::capture`].
+    fn skip(&mut self, spare: &mut Frame) -> Result<Captured, CameraError> {
+        self.capture(spare)
+    }
 
     /// What is being read, for the header record, without absolute paths:
     /// `v4l2:video0 640x480 YUYV 30/s`.
@@ -105,6 +116,8 @@ pub struct SourceSettings {
     /// Wanted pixel format of a camera; none: the best it offers. For a command, the format of its
     /// raw stream; none: MJPEG or Y4M, told apart by the first bytes.
     pub format: Option<PixelFormat>,
+    /// Controls that a V4L2 camera is set to; other sources have none.
+    pub controls: Controls,
     /// Whether files and the synthetic observer keep real time, as a camera does. Otherwise they
     /// deliver as fast as they can. Cameras always keep their own.
     pub paced: bool,
@@ -143,6 +156,7 @@ impl Default for SourceSettings {
             height_px: 480,
             fps: 30.0,
             format: None,
+            controls: Controls::default(),
             paced: true,
             stop: StopFlag::new(),
             timeout: Duration::from_secs(5),
@@ -193,6 +207,9 @@ pub fn open(
     settings: &SourceSettings,
 ) -> Result<Box<dyn FrameSource>, CameraError> {
     settings.check()?;
+    if !settings.controls.is_empty() && !spec.has_controls() {
+        tracing::warn!("source.controls are not used: {spec} has none");
+    }
     Ok(match spec {
         SourceSpec::Auto => open_first_camera(settings)?,
         SourceSpec::V4l2(device) => open_v4l2(device, settings)?,
@@ -259,6 +276,8 @@ pub struct CameraInfo {
     pub stable_id: Option<PathBuf>,
     /// What the driver calls it.
     pub card: String,
+    /// What can be set: `gain 0 to 255`.
+    pub controls: Vec<String>,
     /// What it offers: `YUYV 640x480 30/s`, the best rate of each size. Empty when it cannot be
     /// asked.
     pub formats: Vec<String>,

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use self::gaze_files::{EventsArgs, PlotCommand, PlotEventsArgs};
 pub use self::people::{CalibrateArgs, CalibrateCommand, EyesArg, FitArgs, UsersCommand};
@@ -41,6 +42,7 @@ Examples:
   gazed run --source v4l2:/dev/video0 --user anna
   gazed run --source \"command:rpicam-vid -t 0 --codec mjpeg -o -\"
   gazed watch --json                       what the daemon sees, as JSON Lines
+  gazed doctor                             what is not as it should be, and what to do
   gazed process talk.mp4 --out talk.jsonl
   gazed explain frames/ --out why/         which pixels drove the estimates
   gazed record monday                      until Ctrl-C; then: gazed export monday --csv folder/
@@ -51,6 +53,16 @@ Examples:
   gazed calibrate fit --input frames/ --targets targets.csv --screen-mm 531x299 --user anna
 
 Set RUST_LOG=debug for more messages.";
+
+const DOCTOR: &str = "\
+Exit code: 0 all is fine, 1 something could be better, 2 something does not work.
+Works while the daemon runs, which it asks, and while it does not: then it opens the camera for two seconds.";
+
+const COMPLETIONS: &str = "\
+The Debian package brings them along. By hand:
+  gazed completions bash > ~/.local/share/bash-completion/completions/gazed
+  gazed completions zsh > ~/.zfunc/_gazed          (with ~/.zfunc in fpath)
+  gazed completions fish > ~/.config/fish/completions/gazed.fish";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -105,7 +117,10 @@ pub enum Command {
         #[command(subcommand)]
         command: ScanpathCommand,
     },
-    /// Lists cameras with stable names
+    /// Looks at everything that gaze tracking needs here, and says what to do about what is not fine
+    #[command(after_help = DOCTOR)]
+    Doctor(DoctorArgs),
+    /// Lists cameras with stable names, formats and controls
     ListCameras,
     /// Checks a settings file and lists every mistake in it
     CheckConfig {
@@ -114,6 +129,12 @@ pub enum Command {
     },
     /// Prints the program's version and its networks
     Version,
+    /// Prints what lets a shell complete gazed's commands and options
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
     /// The microcontroller beside the camera
     Board {
         /// What about it
@@ -156,6 +177,20 @@ pub struct RunArgs {
     /// Settings that other commands have too
     #[command(flatten)]
     pub chain: ChainArgs,
+}
+
+/// `gazed doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// As JSON, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Path of the daemon's event socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Address of the daemon's page
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
 }
 
 /// `gazed watch`.
@@ -351,6 +386,21 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shells_complete_every_command() {
+        use clap::CommandFactory;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut command = Cli::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "gazed", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for command in Cli::command().get_subcommands() {
+                let name = command.get_name();
+                assert!(script.contains(name), "{shell} does not complete {name}");
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -136,6 +137,20 @@ impl Client {
     /// [`ClientError::Connection`].
     pub fn subscribe(&mut self, kinds: &[RecordKind]) -> Result<(), ClientError> {
         self.send(&subscription(kinds))
+    }
+
+    /// Lets the iterator wait no longer than this for a record; then it gives an error.
+    ///
+    /// # Errors
+    /// [`ClientError::Connection`].
+    pub fn wait_at_most(&self, time: Duration) -> Result<(), ClientError> {
+        let stream = self.stream.get_ref();
+        stream
+            .set_read_timeout(Some(time))
+            .map_err(|source| ClientError::Connection {
+                path: self.path.clone(),
+                source,
+            })
     }
 
     /// Sends a message as [`crate::server`] describes them: `scene`, `scene_update`, `time`.

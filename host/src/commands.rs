@@ -18,6 +18,7 @@ use crate::cli::{
 };
 use crate::config::Config;
 use crate::daemon::{Daemon, Outputs};
+use crate::doctor::{self, DoctorSettings};
 use crate::metrics::Metrics;
 use crate::notify::{Progress, Watchdog};
 use crate::process::Recording;
@@ -72,6 +73,19 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Scanpath { command }) => scanpath::commands::run(command, &config()?),
+        Some(Command::Doctor(arguments)) => {
+            let report = doctor::examine(DoctorSettings {
+                config: named.as_deref(),
+                socket: arguments.socket.as_deref(),
+                listen: arguments.listen,
+            });
+            if arguments.json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else {
+                print!("{report}");
+            }
+            Ok(report.exit_code())
+        }
         Some(Command::ListCameras) => Ok(list_cameras()),
         Some(Command::CheckConfig { file }) => {
             Config::load(&file)?;
@@ -79,6 +93,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Version) => version(&config()?),
+        Some(Command::Completions { shell }) => {
+            let mut command = <Cli as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "gazed", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Board { command }) => {
             match command {
                 BoardCommand::Info(arguments) => board::info(&arguments.port)?,
@@ -113,19 +132,27 @@ fn daemon(arguments: RunArgs, mut config: Config) -> Result<ExitCode> {
         .raise(stop.clone())
         .context("cannot start the thread that waits for signals")?;
     let mut watchdog = Watchdog::from_environment();
-    let tell = |word| {
-        sd_notify::notify(&[word])
-            .unwrap_or_else(|error| warn!("the service manager does not listen: {error}"));
-    };
-    tell(NotifyState::Ready);
+    tell_manager(NotifyState::Ready);
+    let mut told = metrics.state();
     while !stop.wait(TURN) {
+        let state = metrics.state();
+        if state != told {
+            tell_manager(NotifyState::Status(&state.message));
+            told = state;
+        }
         if watchdog.step(Progress::of(&metrics), Instant::now()) {
-            tell(NotifyState::Watchdog);
+            tell_manager(NotifyState::Watchdog);
         }
     }
-    tell(NotifyState::Stopping);
+    tell_manager(NotifyState::Stopping);
     daemon.join()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A word to systemd, where it started us.
+fn tell_manager(word: NotifyState<'_>) {
+    sd_notify::notify(&[word])
+        .unwrap_or_else(|error| warn!("the service manager does not listen: {error}"));
 }
 
 /// Opens what clients connect to, and says where that is.
@@ -238,6 +265,9 @@ fn list_cameras() -> ExitCode {
         );
         for format in camera.formats {
             println!("  {format}");
+        }
+        if !camera.controls.is_empty() {
+            println!("  controls: {}", camera.controls.join(", "));
         }
         if let Some(problem) = camera.problem {
             println!("  cannot be used: {problem}");

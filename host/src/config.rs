@@ -4,19 +4,25 @@
 //! file with mistakes is refused with all of them listed, each with its key, the value found and
 //! what is allowed; nothing is clamped or ignored in silence.
 
-use std::net::SocketAddr;
+mod chain;
+mod outlets;
+mod power;
+mod source;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use gaze_signal::{EventSettings, ObjectSettings, OneEuroSettings};
+use gaze_signal::{EventSettings, ObjectSettings};
 use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
+pub use self::chain::{FilterConfig, ScreenConfig, UserConfig, VisionConfig};
+use self::outlets::check_outputs;
+pub use self::outlets::{RecordingConfig, ServerConfig};
+pub use self::power::PowerConfig;
+pub use self::source::SourceConfig;
 use crate::board::BoardConfig;
-use crate::camera::{PixelFormat, SourceSpec};
-use crate::inference::Engine;
-use crate::recording::SyncPolicy;
-use crate::server::{MqttSettings, OutputSettings};
+use crate::server::OutputSettings;
 
 /// Where the system-wide file lies.
 pub const SYSTEM_PATH: &str = "/etc/gazed/gazed.toml";
@@ -30,6 +36,8 @@ pub const DEFAULT_SCREEN_MM: [f32; 2] = [531.0, 299.0];
 pub struct Config {
     /// Where frames come from.
     pub source: SourceConfig,
+    /// When the camera rests, and when fewer frames are taken.
+    pub power: PowerConfig,
     /// The networks and the camera's geometry.
     pub vision: VisionConfig,
     /// The screen that is looked at.
@@ -50,158 +58,6 @@ pub struct Config {
     pub recording: RecordingConfig,
     /// The microcontroller beside the camera.
     pub board: BoardConfig,
-}
-
-/// Where frames come from.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SourceConfig {
-    /// `auto`, `v4l2:/dev/video0`, `video:FILE`, `images:DIR`, `command:'…'`, `synthetic`.
-    #[serde(deserialize_with = "from_text")]
-    pub source: SourceSpec,
-    /// Asked of the camera, which may grant another; 16 to 8192.
-    pub width_px: u32,
-    /// Asked of the camera; 16 to 8192.
-    pub height_px: u32,
-    /// Asked of the camera, and the rate that pictures are given; 1 to 1000.
-    pub frames_per_s: f32,
-    /// Asked of the camera; for a command, how its raw frames are laid out. None: the best that the
-    /// camera offers, and MJPEG or Y4M from a command.
-    #[serde(deserialize_with = "some_from_text")]
-    pub format: Option<PixelFormat>,
-}
-
-/// The networks and the camera's geometry.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VisionConfig {
-    /// `tract` or `ort`.
-    #[serde(deserialize_with = "from_text")]
-    pub engine: Engine,
-    /// A folder with a manifest, instead of the models inside the program.
-    pub models: Option<PathBuf>,
-    /// fx, fy, cx, cy of the pictures; unknown means that the focal length is the picture's longer
-    /// side.
-    pub camera_matrix_px: Option<[f32; 4]>,
-    /// Gaze whose stated sigma is above this is `low_confidence`; unknown means the
-    /// model's own limit; 0.1 to 90.
-    pub sigma_limit_deg: Option<f32>,
-}
-
-/// The screen that is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ScreenConfig {
-    /// Width of the active area; unknown means the profile's, else [`DEFAULT_SCREEN_MM`].
-    pub width_mm: Option<f32>,
-    /// Height of the active area.
-    pub height_mm: Option<f32>,
-    /// Width in pixels, where known.
-    pub width_px: Option<u32>,
-    /// Height in pixels, where known.
-    pub height_px: Option<u32>,
-    /// How far the camera stands above the upper edge of the active area; unknown means the
-    /// profile's where it was made on this screen, else 0; -5000 to 5000.
-    pub camera_above_mm: Option<f32>,
-}
-
-/// Whose profile to use.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct UserConfig {
-    /// Name of the profile; none means the default of `gazed users default` in the daemon, and
-    /// uncalibrated gaze where there is none.
-    pub name: Option<String>,
-    /// The folder that holds profiles; unknown means the service's state folder, or the user's own.
-    pub state: Option<PathBuf>,
-    /// Whether clicks that applications report, and dwells on small objects, correct the drift of
-    /// gaze while the daemon runs. No profile is changed by it.
-    pub learns_from_use: bool,
-}
-
-impl Default for UserConfig {
-    fn default() -> Self {
-        UserConfig {
-            name: None,
-            state: None,
-            learns_from_use: true,
-        }
-    }
-}
-
-/// Smoothing of the point of regard.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FilterConfig {
-    /// Whether to smooth.
-    pub is_on: bool,
-    /// The 1€ filter's settings.
-    pub one_euro: OneEuroSettings,
-}
-
-/// Sockets and page.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ServerConfig {
-    /// Path of the event socket; unknown means the usual places.
-    pub socket: Option<PathBuf>,
-    /// Group whose members may connect to the socket.
-    pub group: Option<String>,
-    /// Address of the page and the WebSocket; loopback.
-    pub listen: SocketAddr,
-    /// Records that may wait for one client; 16 to 65536.
-    pub queue_records: u32,
-}
-
-/// How `gazed record` writes.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RecordingConfig {
-    /// A block is written this long after its first record at the latest; 10 to 60000.
-    pub block_ms: u32,
-    /// When the disk is waited for.
-    pub sync: SyncPolicy,
-}
-
-impl Default for RecordingConfig {
-    fn default() -> Self {
-        RecordingConfig {
-            block_ms: 1000,
-            sync: SyncPolicy::Block,
-        }
-    }
-}
-
-impl Default for SourceConfig {
-    fn default() -> Self {
-        SourceConfig {
-            source: SourceSpec::Auto,
-            width_px: 640,
-            height_px: 480,
-            frames_per_s: 30.0,
-            format: None,
-        }
-    }
-}
-
-impl Default for FilterConfig {
-    fn default() -> Self {
-        FilterConfig {
-            is_on: true,
-            one_euro: OneEuroSettings::default(),
-        }
-    }
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        ServerConfig {
-            socket: None,
-            group: None,
-            listen: crate::server::DEFAULT_LISTEN,
-            queue_records: 512,
-        }
-    }
 }
 
 /// Why a settings file cannot be used.
@@ -290,106 +146,32 @@ impl Config {
 
     /// What the types alone do not say.
     fn check(&self, problems: &mut Vec<String>) {
-        let mut range = |key: &str, value: Option<f32>, min: f32, max: f32| {
-            if let Some(value) = value.filter(|value| !(min..=max).contains(value)) {
-                problems.push(format!("{key} = {value} is outside {min} to {max}"));
-            }
-        };
         let Config {
             source,
+            power,
             vision,
             screen,
+            user: _,
+            filter,
+            events,
+            objects,
             server,
             outputs,
             recording,
-            ..
+            board,
         } = self;
-        range(
-            "source.width_px",
-            Some(source.width_px as f32),
-            16.0,
-            8192.0,
-        );
-        range(
-            "source.height_px",
-            Some(source.height_px as f32),
-            16.0,
-            8192.0,
-        );
-        range(
-            "source.frames_per_s",
-            Some(source.frames_per_s),
-            1.0,
-            1000.0,
-        );
-        range("vision.sigma_limit_deg", vision.sigma_limit_deg, 0.1, 90.0);
-        range("screen.width_mm", screen.width_mm, 20.0, 10_000.0);
-        range("screen.height_mm", screen.height_mm, 20.0, 10_000.0);
-        range(
-            "screen.width_px",
-            screen.width_px.map(|px| px as f32),
-            1.0,
-            100_000.0,
-        );
-        range(
-            "screen.height_px",
-            screen.height_px.map(|px| px as f32),
-            1.0,
-            100_000.0,
-        );
-        range(
-            "screen.camera_above_mm",
-            screen.camera_above_mm,
-            -5000.0,
-            5000.0,
-        );
-        range(
-            "server.queue_records",
-            Some(server.queue_records as f32),
-            16.0,
-            65_536.0,
-        );
-        range(
-            "recording.block_ms",
-            Some(recording.block_ms as f32),
-            10.0,
-            60_000.0,
-        );
-        if let Some([fx, fy, cx, cy]) = vision.camera_matrix_px {
-            range("vision.camera_matrix_px: fx", Some(fx), 1.0, 1e6);
-            range("vision.camera_matrix_px: fy", Some(fy), 1.0, 1e6);
-            range("vision.camera_matrix_px: cx", Some(cx), -1e6, 1e6);
-            range("vision.camera_matrix_px: cy", Some(cy), -1e6, 1e6);
-        }
-        if screen.width_mm.is_some() != screen.height_mm.is_some() {
-            problems.push("screen.width_mm and screen.height_mm go together".to_owned());
-        }
-        if screen.width_px.is_some() != screen.height_px.is_some() {
-            problems.push("screen.width_px and screen.height_px go together".to_owned());
-        }
-        if !server.listen.ip().is_loopback() {
-            problems.push(format!(
-                "server.listen = {}: must be a loopback address: gaze and picture do not leave the machine",
-                server.listen
-            ));
-        }
-        for (key, address) in [
-            ("open_gaze", outputs.open_gaze),
-            ("pupil", outputs.pupil),
-            ("eye_tribe", outputs.eye_tribe),
-        ] {
-            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
-                problems.push(format!(
-                    "outputs.{key} = {address}: must be a loopback address: this protocol does not ask who connects"
-                ));
-            }
-        }
-        problems.extend(outputs.mqtt.iter().flat_map(MqttSettings::check));
-        self.board.check(problems);
+        source.check(problems);
+        power.check(problems);
+        vision.check(problems);
+        screen.check(problems);
+        server.check(problems);
+        check_outputs(outputs, problems);
+        recording.check(problems);
+        board.check(problems);
         let sections = [
-            ("filter", self.filter.one_euro.check()),
-            ("events", self.events.check()),
-            ("objects", self.objects.check()),
+            ("filter", filter.one_euro.check()),
+            ("events", events.check()),
+            ("objects", objects.check()),
         ];
         for (section, found) in sections {
             problems.extend(found.iter().map(|problem| format!("{section}: {problem}")));
@@ -443,6 +225,13 @@ fn alone(path: &[String], value: &Value) -> Table {
         value = Value::Table(Table::from_iter([(key.clone(), value)]));
     }
     Table::from_iter([(path[0].clone(), value)])
+}
+
+/// Notes a number that is not allowed; none is allowed.
+fn check_range(problems: &mut Vec<String>, key: &str, value: Option<f32>, [min, max]: [f32; 2]) {
+    if let Some(value) = value.filter(|value| !(min..=max).contains(value)) {
+        problems.push(format!("{key} = {value} is outside {min} to {max}"));
+    }
 }
 
 fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -510,6 +299,26 @@ mod tests {
             assert!(all.contains(expected), "{expected} is not in\n{all}");
         }
         assert_eq!(problems.len(), 8, "{all}");
+    }
+
+    #[test]
+    fn controls_are_numbers_or_switches_of_a_v4l2_camera() {
+        let config = parse("[source.controls]\nexposure_us = 8000\nir_cut = false").unwrap();
+        let controls: Vec<_> = config.source.controls.iter().collect();
+        assert_eq!(controls, [("exposure_us", 8000), ("ir_cut", 0)]);
+        for (text, expected) in [
+            (
+                "[source.controls]\ngain = \"high\"",
+                "source.controls.gain = \"high\": must be a whole number, true or false",
+            ),
+            (
+                "[source]\nsource = \"synthetic\"\n[source.controls]\ngain = 3",
+                "source.controls: synthetic has none",
+            ),
+        ] {
+            let problem = parse(text).unwrap_err().to_string();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

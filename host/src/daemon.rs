@@ -17,6 +17,7 @@ mod scanpath;
 mod tracking;
 mod vision;
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -33,9 +34,11 @@ use crate::camera::{CameraError, ShownSlot, SourceSettings};
 use crate::channel::{self, EventSender};
 use crate::clock::StreamClock;
 use crate::config::Config;
+use crate::demand::{Demand, UserKind};
 use crate::inference::InferenceError;
 use crate::metrics::Metrics;
 use crate::notify;
+use crate::pace::Pace;
 use crate::server::{PreviewSlot, Server, ServerError, ServerLinks};
 use crate::setup::{self, Chain, SetupError};
 use crate::stop::StopFlag;
@@ -145,12 +148,14 @@ impl Daemon {
             metrics,
         } = outputs;
         let stop = StopFlag::new();
+        let demand = Demand::new(stop.clone());
         let preview = Arc::new(PreviewSlot::default());
         let clock = Arc::new(Mutex::new(None));
         let (frame_sender, frame_receiver) = channel::latest();
         let (observation_sender, observations) = channel::events(OBSERVATION_QUEUE);
         let (control_sender, controls) = crossbeam_channel::bounded(CONTROL_QUEUE);
         let shown = ShownSlot::default();
+        let keep_every = Arc::new(AtomicU32::new(1));
         let eyes = EyesInUse::new(Mutex::new(personal.eyes()));
         let (news_sender, news) = crossbeam_channel::bounded(1);
         let (board_sender, board) = config
@@ -158,7 +163,8 @@ impl Daemon {
             .port()
             .map(|port| {
                 let (sender, inputs) = channel::events(BOARD_QUEUE);
-                let sink = BoardSink::new(port, config.board.plan(), inputs, stop.clone());
+                let sink = BoardSink::new(port, config.board.plan(), inputs, stop.clone())
+                    .counting_in(demand.clone());
                 (sender, sink)
             })
             .unzip();
@@ -188,6 +194,10 @@ impl Daemon {
             eyes: Arc::clone(&eyes),
             header,
             published: None,
+            receiver: events.as_ref().map(|_| demand.enter(UserKind::Receiver)),
+            calibrating: None,
+            last_frame_us: None,
+            demand: demand.clone(),
             events,
             scanpath: scanpath_inputs,
             board: board_sender,
@@ -201,23 +211,29 @@ impl Daemon {
             preview: Arc::clone(&preview),
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),
+            pace: config
+                .source
+                .source
+                .is_live()
+                .then(|| Pace::new(config.power.pace())),
+            keep_every: Arc::clone(&keep_every),
+            looked_at: None,
         };
         let capture = CaptureThread {
             spec: config.source.source.clone(),
             is_service: notify::is_supervised(),
             settings: SourceSettings {
-                width_px: config.source.width_px,
-                height_px: config.source.height_px,
-                fps: f64::from(config.source.frames_per_s),
-                format: config.source.format,
                 stop: stop.clone(),
                 shown,
-                ..SourceSettings::default()
+                ..config.source.settings()
             },
             frames: frame_sender,
             news: news_sender,
             metrics,
             clock,
+            demand: demand.clone(),
+            idle_after: config.power.idle_after(),
+            keep_every,
         };
 
         let mut daemon = Daemon {
@@ -229,6 +245,7 @@ impl Daemon {
                 preview,
                 controls: control_sender,
                 paths: paths_sender,
+                demand,
             };
             daemon.spawn("gaze-server", move || Ok(server.run(links)?))?;
         }

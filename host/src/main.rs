@@ -1,6 +1,5 @@
 //! `gazed`: arguments → logging → settings → command → exit code.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -39,7 +38,7 @@ fn start_logging() {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(false)
         .with_target(false);
     // Under systemd the journal has its own clock.
     log.without_time().init();

@@ -8,7 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Frame;
+use crate::pace::PaceChange;
+use crate::vision::Observation;
+use crate::vision::light::Light;
 
 /// The numbers of a running daemon.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub struct Metrics {
     latencies: [LatencyHistogram; Stage::ALL.len()],
     counters: [AtomicU64; Counter::ALL.len()],
     state: Mutex<State>,
+    pace: Mutex<Option<PaceChange>>,
+    view: Mutex<Option<View>>,
 }
 
 /// Where time is spent on the way from the camera to a client.
@@ -58,6 +65,8 @@ pub enum Counter {
     FramesCaptured,
     /// Frames that were replaced in the newest-frame slot before the vision stage took them.
     FramesReplaced,
+    /// Frames that were passed over because fewer are wanted: see [`crate::pace`].
+    FramesPassedOver,
     /// Pictures that could not be read.
     FramesUnreadable,
     /// Frames that have become a sample.
@@ -90,9 +99,10 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 16] = [
+    pub const ALL: [Counter; 17] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
+        Counter::FramesPassedOver,
         Counter::FramesUnreadable,
         Counter::FramesTracked,
         Counter::SourceRetries,
@@ -114,6 +124,7 @@ impl Counter {
         match self {
             Counter::FramesCaptured => "frames_captured",
             Counter::FramesReplaced => "frames_replaced",
+            Counter::FramesPassedOver => "frames_passed_over",
             Counter::FramesUnreadable => "frames_unreadable",
             Counter::FramesTracked => "frames_tracked",
             Counter::SourceRetries => "source_retries",
@@ -142,7 +153,7 @@ pub struct State {
 }
 
 /// What the daemon is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// Opening the source, loading the networks.
@@ -155,6 +166,35 @@ pub enum Activity {
     Idle,
 }
 
+/// What the camera sees, for people who set it up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Columns and rows of its pictures.
+    pub size_px: [usize; 2],
+    /// Light on the face, or in the whole picture without one.
+    pub light: Option<Light>,
+    /// Faces that may be people before the screen.
+    pub n_faces: usize,
+    /// From the camera to the midpoint between the eyes.
+    pub face_distance_mm: Option<f32>,
+}
+
+impl View {
+    /// Of one frame.
+    pub fn of(frame: &Frame, observation: &Observation) -> Self {
+        let face = observation.face.as_ref();
+        View {
+            size_px: observation.size_px,
+            light: Light::of(frame, face),
+            n_faces: observation.n_faces,
+            face_distance_mm: face.map(|face| {
+                let [x, y, z] = face.head.position_mm;
+                (x * x + y * y + z * z).sqrt()
+            }),
+        }
+    }
+}
+
 impl Metrics {
     /// Empty histograms, all counters 0, [`Activity::Starting`].
     pub fn new() -> Self {
@@ -165,6 +205,8 @@ impl Metrics {
                 activity: Activity::Starting,
                 message: String::from("starting"),
             }),
+            pace: Mutex::new(None),
+            view: Mutex::new(None),
         }
     }
 
@@ -203,6 +245,26 @@ impl Metrics {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Notes what the camera sees.
+    pub fn set_view(&self, view: View) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+    }
+
+    /// What the camera saw a few seconds ago at most while frames flow; none before the first.
+    pub fn view(&self) -> Option<View> {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how many frames are taken.
+    pub fn set_pace(&self, change: PaceChange) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = Some(change);
+    }
+
+    /// The last change of how many frames are taken; none before the first.
+    pub fn pace(&self) -> Option<PaceChange> {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of one stage's histogram; the difference of two copies is the time between them.
@@ -412,7 +474,7 @@ mod tests {
             metrics.count_many(counter, n as u64);
         }
         assert_eq!(metrics.counters().len(), Counter::ALL.len());
-        assert_eq!(metrics.counted(Counter::FramesUnreadable), 2);
+        assert_eq!(metrics.counted(Counter::FramesUnreadable), 3);
         for (n, &stage) in Stage::ALL.iter().enumerate() {
             assert_eq!(stage as usize, n);
         }

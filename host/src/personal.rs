@@ -132,6 +132,11 @@ impl Personal {
         }
     }
 
+    /// Whether a calibration or a recentring is under way.
+    pub fn is_calibrating(&self) -> bool {
+        self.session.is_some()
+    }
+
     /// What the session shows, for the synthetic observer: where, and whether it moves.
     pub fn shown(&self) -> Option<(PointOfRegard, bool)> {
         self.session.as_ref().and_then(Session::shown)

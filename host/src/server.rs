@@ -61,6 +61,7 @@ use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::CaptureTime;
+use crate::demand::Demand;
 use crate::metrics::{Counter, Metrics};
 use crate::personal::PersonalMessage;
 use crate::record::{Record, Scanpath, ScanpathRequest, TimedRecord};
@@ -452,6 +453,8 @@ pub struct ServerLinks {
     pub controls: crossbeam_channel::Sender<ControlRequest>,
     /// To the scanpath stage. When it is full, the client that asks waits.
     pub paths: crossbeam_channel::Sender<PathsRequest>,
+    /// Who is subscribed and who watches is counted here.
+    pub demand: Demand,
 }
 
 /// The server, its ports open, not yet running.
@@ -547,13 +550,14 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (alive, mut last_alive) = mpsc::channel(1);
         let recent = Arc::new(RecentMetrics::new(Arc::clone(&self.metrics)));
-        let hub = Arc::new(Hub::new(
+        let hub = Hub::new(
             self.settings,
             self.metrics,
             links.controls,
             links.paths,
             stopping,
-        ));
+        );
+        let hub = Arc::new(hub.counting_in(links.demand));
         let mut socket_file = None;
         let mut accepting = None;
         if let Some(socket) = self.socket {

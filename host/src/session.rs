@@ -161,6 +161,10 @@ pub struct Session {
     heard_at: Option<Timestamp>,
     face_seen_at: Option<Timestamp>,
     last_head: Option<(Timestamp, [f32; 3])>,
+    /// Faces in the newest frame.
+    n_faces: usize,
+    /// So many faces are no reason to pause: the person knows of them.
+    tolerated_faces: usize,
     published_at: Option<Timestamp>,
 }
 
@@ -286,6 +290,8 @@ impl Session {
             heard_at: None,
             face_seen_at: None,
             last_head: None,
+            n_faces: 0,
+            tolerated_faces: 1,
             published_at: None,
         };
         session.rewind();
@@ -344,6 +350,7 @@ impl Session {
         let now = observation.captured_at;
         self.now = Some(now);
         self.placement = Some(placement::of(observation));
+        self.n_faces = observation.n_faces;
         let heard_at = *self.heard_at.get_or_insert(now);
         if self.is_over() {
             return;
@@ -353,6 +360,7 @@ impl Session {
         }
         let has_other_head = self.watch_head(observation);
         let face_seen_at = *self.face_seen_at.get_or_insert(now);
+        let is_crowded = self.n_faces > self.tolerated_faces;
         match &mut self.state {
             State::Placing => {
                 if !self.options.placing && observation.face.is_some() {
@@ -363,6 +371,12 @@ impl Session {
                 let place = *place;
                 if self.options.timing == Timing::Steady && has_other_head {
                     self.pause_at(place, "the face jumped: is somebody else in the picture? One person alone, please", false);
+                } else if self.options.timing == Timing::Steady && is_crowded {
+                    self.pause_at(
+                        place,
+                        "somebody else is in the picture: it goes on when you are alone, or when you say so",
+                        true,
+                    );
                 } else if self.options.timing == Timing::Steady && now.since(face_seen_at) > GONE {
                     self.pause_at(
                         place,
@@ -377,7 +391,7 @@ impl Session {
                 goes_on_by_itself,
                 back_since,
             } => {
-                if observation.face.is_none() {
+                if observation.face.is_none() || is_crowded {
                     *back_since = None;
                 } else if now.since(*back_since.get_or_insert(now)) >= BACK && *goes_on_by_itself {
                     self.message = None;

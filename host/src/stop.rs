@@ -42,6 +42,32 @@ impl StopFlag {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Wakes whoever sleeps in [`StopFlag::wait_until`], to look again.
+    pub fn stir(&self) {
+        // Under the lock: a sleeper has either not looked yet, or sleeps already and is woken.
+        let _guard = self
+            .0
+            .is_raised
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.0.changed.notify_all();
+    }
+
+    /// Sleeps until `is_over` says so, which is asked at first and after every
+    /// [`StopFlag::stir`], or until the flag is raised; says whether it was.
+    pub fn wait_until(&self, is_over: impl Fn() -> bool) -> bool {
+        let guard = self
+            .0
+            .is_raised
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *self
+            .0
+            .changed
+            .wait_while(guard, |is_raised| !*is_raised && !is_over())
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sleeps for `time`, or until the flag is raised; says whether it was.
     pub fn wait(&self, time: Duration) -> bool {
         let guard = self
@@ -89,6 +115,8 @@ impl CaughtSignals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -101,6 +129,20 @@ mod tests {
         stop.raise();
         assert!(sleeper.join().unwrap());
         assert!(stop.is_raised());
+        assert!(stop.wait_until(|| false));
+    }
+
+    #[test]
+    fn stirring_makes_a_sleeper_look_again() {
+        let (stop, is_over) = (StopFlag::new(), Arc::new(AtomicBool::new(false)));
+        let sleeper = {
+            let (stop, is_over) = (stop.clone(), Arc::clone(&is_over));
+            std::thread::spawn(move || stop.wait_until(|| is_over.load(Ordering::SeqCst)))
+        };
+        stop.stir();
+        is_over.store(true, Ordering::SeqCst);
+        stop.stir();
+        assert!(!sleeper.join().unwrap());
     }
 
     #[test]

@@ -54,6 +54,7 @@ pub(crate) fn nobody(seq: u64, size_px: [usize; 2]) -> Observation {
         captured_at: Timestamp(seq * 33_333),
         size_px,
         error: None,
+        n_faces: 0,
         face: None,
     }
 }

@@ -21,6 +21,7 @@ pub mod head_pose;
 pub mod landmarks;
 pub mod letterbox;
 pub mod lids;
+pub mod light;
 pub mod picture;
 pub mod smoothing;
 #[cfg(test)]
@@ -95,7 +96,12 @@ struct Track {
     confirmed_at: Timestamp,
     /// When it was last asked.
     asked_at: Timestamp,
+    /// How many faces it saw then.
+    n_faces: usize,
 }
+
+/// The landmarks of a face, and its axes.
+type Located = (Landmarks, FaceAxes);
 
 impl Vision {
     /// Loads the three networks into an engine.
@@ -180,6 +186,10 @@ impl Vision {
             captured_at: frame.captured_at,
             size_px: [frame.width, frame.height],
             error: frame.error.clone(),
+            n_faces: match (&face, &self.track) {
+                (Some(_), Some(track)) => track.n_faces,
+                _ => 0,
+            },
             face,
         })
     }
@@ -189,26 +199,31 @@ impl Vision {
         picture: &Picture,
         at: Timestamp,
     ) -> Result<Option<FaceObservation>, InferenceError> {
+        let mut n_found = 0;
         let found = match self.follow(picture, at)? {
             Some(found) => Some(found),
             None => {
                 self.lose();
-                self.find(picture)?
+                self.find(picture)?.map(|(found, n_faces)| {
+                    n_found = n_faces;
+                    found
+                })
             }
         };
         let Some((landmarks, axes)) = found else {
             return Ok(None);
         };
         let size_px = [picture.width(), picture.height()];
-        let (confirmed_at, asked_at) = match self.track {
-            Some(track) => (track.confirmed_at, track.asked_at),
-            None => (at, at),
+        let (confirmed_at, asked_at, n_faces) = match self.track {
+            Some(track) => (track.confirmed_at, track.asked_at, track.n_faces),
+            None => (at, at, n_found),
         };
         self.track = Some(Track {
             axes,
             size_px,
             confirmed_at,
             asked_at,
+            n_faces,
         });
         let observation = self.measure(picture, at, &landmarks, axes)?;
         if observation.is_none() {
@@ -222,7 +237,7 @@ impl Vision {
         &mut self,
         picture: &Picture,
         at: Timestamp,
-    ) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+    ) -> Result<Option<Located>, InferenceError> {
         let Some(track) = &mut self.track else {
             return Ok(None);
         };
@@ -233,8 +248,9 @@ impl Vision {
             && at.since(track.asked_at) >= ASK_AGAIN_AFTER
         {
             track.asked_at = at;
-            if self.finder.confirms(picture, track.axes.center_px())? {
+            if let Some(n_faces) = self.finder.confirms(picture, track.axes.center_px())? {
                 track.confirmed_at = at;
+                track.n_faces = n_faces;
             } else if at.since(track.confirmed_at) >= UNCONFIRMED {
                 return Ok(None);
             }
@@ -243,17 +259,21 @@ impl Vision {
         self.locate(picture, &axes)
     }
 
-    /// The face nearest to the middle that the landmark network agrees to be one.
-    fn find(&mut self, picture: &Picture) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+    /// The face nearest to the middle that the landmark network agrees to be one, and how many faces
+    /// there are.
+    fn find(&mut self, picture: &Picture) -> Result<Option<(Located, usize)>, InferenceError> {
         let mut tries = [None; MAX_TRIES];
         for (slot, face) in tries.iter_mut().zip(self.finder.find(picture)?) {
-            *slot = axes_of_found(face);
+            *slot = Some(*face);
         }
-        for rough in tries.into_iter().flatten() {
+        for face in tries.into_iter().flatten() {
+            let Some(rough) = axes_of_found(&face) else {
+                continue;
+            };
             if let Some((_, better)) = self.locate(picture, &rough)?
                 && let Some(found) = self.locate(picture, &better)?
             {
-                return Ok(Some(found));
+                return Ok(Some((found, self.finder.count_with(&face))));
             }
         }
         Ok(None)
@@ -263,7 +283,7 @@ impl Vision {
         &mut self,
         picture: &Picture,
         axes: &FaceAxes,
-    ) -> Result<Option<(Landmarks, FaceAxes)>, InferenceError> {
+    ) -> Result<Option<Located>, InferenceError> {
         let found = self.landmark_net.locate(picture, axes)?;
         Ok(found.and_then(|landmarks| {
             FaceAxes::of_landmarks(&landmarks.points_px).map(|axes| (landmarks, axes))
@@ -366,6 +386,9 @@ pub struct Observation {
     pub size_px: [usize; 2],
     /// Why the picture could not be read, if so.
     pub error: Option<String>,
+    /// Faces that may be people before the screen when the finder last looked, which is once a second:
+    /// the observer's, and others at least half as wide. 0 without a face.
+    pub n_faces: usize,
     /// The observer's face, if one was found.
     pub face: Option<FaceObservation>,
 }

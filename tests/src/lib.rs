@@ -3,7 +3,8 @@
 //! Tests that start the program belong to the package `gaze-host`, although their files are here:
 //! cargo then builds the program before them and tells them where it is.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -49,6 +50,7 @@ pub struct Daemon {
     child: Child,
     messages: Lines<BufReader<ChildStderr>>,
     folder: TempDir,
+    page: SocketAddr,
 }
 
 impl Daemon {
@@ -83,7 +85,16 @@ impl Daemon {
             child,
             messages,
             folder,
+            page: SocketAddr::from(([127, 0, 0, 1], 0)),
         };
+        let said = daemon.wait_for_message("live page");
+        let address = said
+            .rsplit("http://")
+            .next()
+            .map(|rest| rest.trim_end_matches('/'));
+        daemon.page = address
+            .and_then(|address| address.parse().ok())
+            .expect("an address");
         daemon.wait_for_message("event socket");
         daemon
     }
@@ -91,6 +102,26 @@ impl Daemon {
     /// Path of its socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("gazed.sock")
+    }
+
+    /// What `/status` answers.
+    ///
+    /// # Panics
+    /// When the page does not answer with JSON.
+    pub fn status(&self) -> Value {
+        let mut stream = TcpStream::connect(self.page).expect("the page is open");
+        write!(
+            stream,
+            "GET /status HTTP/1.0\r\nHost: {}\r\n\r\n",
+            self.page
+        )
+        .expect("the page reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .expect("the page answers");
+        let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+        serde_json::from_str(body).expect("the status is JSON")
     }
 
     /// Waits until it says something.

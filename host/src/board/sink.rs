@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::conversation::{BoardNews, BoardPlan, Conversation};
 use super::line::{LineError, SerialLine, find_port};
+use crate::demand::{Demand, UserKind};
 use crate::stop::StopFlag;
 
 /// Waits between attempts to open a port: doubled from the first to the last.
@@ -68,6 +69,8 @@ pub struct BoardSink {
     plan: BoardPlan,
     inputs: Receiver<BoardInput>,
     stop: StopFlag,
+    /// Where a board that acts on gaze counts while it answers.
+    demand: Demand,
     zero: Instant,
 }
 
@@ -84,8 +87,15 @@ impl BoardSink {
             plan,
             inputs,
             stop,
+            demand: Demand::default(),
             zero: Instant::now(),
         }
+    }
+
+    /// Counts users of gaze where others do.
+    pub fn counting_in(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
     }
 
     /// Talks to the board until the stop flag is raised, whatever happens to the cable.
@@ -121,6 +131,7 @@ impl BoardSink {
         let mut conversation = Conversation::new(self.plan.clone(), random());
         let (mut heard, mut said) = (Vec::new(), Vec::new());
         let mut news = Vec::new();
+        let mut user = None;
         while !self.stop.is_raised() {
             line.read(&mut heard)?;
             let now = self.host_time(Instant::now());
@@ -133,12 +144,20 @@ impl BoardSink {
             line.write(&said)?;
             said.clear();
             for item in news.drain(..) {
-                if matches!(item, BoardNews::Running) {
-                    *retry_after = FIRST_RETRY;
+                match item {
+                    BoardNews::Running => {
+                        *retry_after = FIRST_RETRY;
+                        // A strobe alone needs no gaze.
+                        let acts_on_gaze = !self.plan.outputs.is_empty();
+                        user = acts_on_gaze.then(|| self.demand.enter(UserKind::Board));
+                    }
+                    BoardNews::Lost => user = None,
+                    _ => {}
                 }
                 tell(&item);
             }
         }
+        drop(user);
         conversation.say_goodbye(self.host_time(Instant::now()), &mut said);
         line.write(&said)
     }

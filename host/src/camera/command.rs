@@ -77,8 +77,9 @@ impl Command {
     }
 }
 
-impl FrameSource for Command {
-    fn capture(&mut self, frame: &mut Frame) -> Result<Captured, CameraError> {
+impl Command {
+    /// Reads the next picture; one that is not wanted has no number and is not decoded.
+    fn next(&mut self, frame: &mut Frame, is_wanted: bool) -> Result<Captured, CameraError> {
         if self.has_ended {
             return Ok(Captured::EndOfStream);
         }
@@ -86,8 +87,10 @@ impl FrameSource for Command {
         let outcome = match &mut self.kind {
             StreamKind::Mjpeg(picture) => match picture.read_from(&mut self.child) {
                 Ok(true) => {
-                    self.clock.stamp(frame, Instant::now());
-                    picture.decode(frame);
+                    if is_wanted {
+                        self.clock.stamp(frame, Instant::now());
+                        picture.decode(frame);
+                    }
                     Ok(Next::Frame)
                 }
                 Ok(false) => Ok(Next::End),
@@ -95,7 +98,7 @@ impl FrameSource for Command {
             },
             StreamKind::Y4m(header) => {
                 let outcome = header.read_frame(&mut self.child, frame);
-                if matches!(outcome, Ok(Next::Frame)) {
+                if is_wanted && matches!(outcome, Ok(Next::Frame)) {
                     self.clock.stamp(frame, Instant::now());
                 }
                 outcome
@@ -107,6 +110,7 @@ impl FrameSource for Command {
                 bytes,
             } => match read_full(&mut self.child, bytes) {
                 Ok(0) => Ok(Next::End),
+                Ok(_) if !is_wanted => Ok(Next::Frame),
                 Ok(count) => {
                     self.clock.stamp(frame, Instant::now());
                     let luma = frame.resize(*width, *height);
@@ -131,6 +135,16 @@ impl FrameSource for Command {
             }),
             Err(error) => self.end(Some(error)),
         }
+    }
+}
+
+impl FrameSource for Command {
+    fn capture(&mut self, frame: &mut Frame) -> Result<Captured, CameraError> {
+        self.next(frame, true)
+    }
+
+    fn skip(&mut self, spare: &mut Frame) -> Result<Captured, CameraError> {
+        self.next(spare, false)
     }
 
     fn description(&self) -> String {

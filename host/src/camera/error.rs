@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::controls::ControlFault;
+
 /// Why a source cannot deliver. Each message names what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
@@ -70,6 +72,18 @@ pub enum CameraError {
     NoBandwidth {
         /// The device as it was asked for.
         device: String,
+    },
+    /// A control cannot be set to what the settings ask for.
+    #[error("{device}: source.controls.{control} = {value}: {fault}")]
+    Control {
+        /// The device as it was asked for.
+        device: String,
+        /// Its name in the settings.
+        control: String,
+        /// What was asked for.
+        value: i32,
+        /// What is wrong with it.
+        fault: ControlFault,
     },
     /// The driver refused something else.
     #[error("{device}: {action} failed ({source}); unplug the camera and plug it in again")]

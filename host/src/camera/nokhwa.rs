@@ -125,6 +125,17 @@ impl FrameSource for Camera {
         Ok(Captured::Frame)
     }
 
+    fn skip(&mut self, _spare: &mut Frame) -> Result<Captured, CameraError> {
+        match receive(&self.arrivals, &self.name, &self.stop, self.timeout)? {
+            None => Ok(Captured::EndOfStream),
+            Some(Ok(_)) => Ok(Captured::Frame),
+            Some(Err(reason)) => Err(CameraError::Library {
+                device: self.name.clone(),
+                reason,
+            }),
+        }
+    }
+
     fn description(&self) -> String {
         let (width, height) = self.size;
         format!("{} {width}x{height} {}", self.name, self.format)

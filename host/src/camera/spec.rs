@@ -142,6 +142,16 @@ impl SourceSpec {
         })
     }
 
+    /// Whether it shows the present, and not what was recorded.
+    pub fn is_live(&self) -> bool {
+        !matches!(self, SourceSpec::Video(_) | SourceSpec::Images(_))
+    }
+
+    /// Whether the settings' controls are for it.
+    pub fn has_controls(&self) -> bool {
+        matches!(self, SourceSpec::Auto | SourceSpec::V4l2(_))
+    }
+
     /// A source's name or a bare path, as `gazed process INPUT` takes them.
     ///
     /// # Errors

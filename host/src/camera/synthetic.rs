@@ -50,6 +50,14 @@ impl Synthetic {
         })
     }
 
+    /// Like a camera, it waits for nobody: frames whose time is over are left out.
+    fn leave_out_what_is_over(&mut self) {
+        if let Some(zero) = self.zero {
+            let ticks_gone = (zero.elapsed().as_secs_f64() * self.fps) as u64;
+            self.next_tick = self.next_tick.max(ticks_gone + 1);
+        }
+    }
+
     fn size(&self) -> (usize, usize) {
         let settings = self.observer.settings();
         (settings.width_px as usize, settings.height_px as usize)
@@ -61,11 +69,7 @@ impl FrameSource for Synthetic {
         if self.stop.is_raised() {
             return Ok(Captured::EndOfStream);
         }
-        if let Some(zero) = self.zero {
-            // Like a camera, it waits for nobody: frames whose time is over are left out.
-            let ticks_gone = (zero.elapsed().as_secs_f64() * self.fps) as u64;
-            self.next_tick = self.next_tick.max(ticks_gone + 1);
-        }
+        self.leave_out_what_is_over();
         let (width, height) = self.size();
         let at_us = steady_time_us(self.next_tick, self.fps);
         self.observer.show(Timestamp(at_us), self.shown.get());
@@ -82,6 +86,16 @@ impl FrameSource for Synthetic {
         self.next_tick += 1;
         self.next_seq += 1;
         Ok(Captured::Frame)
+    }
+
+    fn skip(&mut self, _spare: &mut Frame) -> Result<Captured, CameraError> {
+        self.leave_out_what_is_over();
+        self.next_tick += 1;
+        Ok(if self.stop.is_raised() {
+            Captured::EndOfStream
+        } else {
+            Captured::Frame
+        })
     }
 
     fn description(&self) -> String {

@@ -4,14 +4,16 @@
 //! of its arrival: the moment at which waiting for it ended. It is later than the exposure by the
 //! read-out and the transfer, which for a USB camera is about the length of a frame.
 
-use std::ffi::OsStr;
+mod controls;
+mod devices;
+mod offers;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use linuxvideo::format::{Format, FrameIntervals, FrameSizes, PixFormat, PixelFormat as FourCc};
+use linuxvideo::format::{PixFormat, PixelFormat as FourCc};
 use linuxvideo::stream::ReadStream;
-use linuxvideo::{BufType, CapabilityFlags, Device, Fract, VideoCaptureDevice};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -19,44 +21,19 @@ use super::child::{TICK, timespec};
 use super::jpeg::JpegPicture;
 use super::luma::{self, PixelFormat};
 use super::spec::base_name;
-use super::{CameraError, CameraInfo, Captured, FrameSource, LiveClock, SourceSettings, StopFlag};
+use super::{CameraError, Captured, FrameSource, LiveClock, SourceSettings, StopFlag};
 use crate::frame::Frame;
 
-/// The drivers' codes of the formats that can be read, and what they are to us.
-const FORMATS: [([u8; 4], PixelFormat); 15] = [
-    (*b"GREY", PixelFormat::Grey),
-    (*b"NV12", PixelFormat::Nv12),
-    (*b"NV21", PixelFormat::Nv12),
-    (*b"NV16", PixelFormat::Nv12),
-    (*b"YU12", PixelFormat::Yuv420),
-    (*b"YV12", PixelFormat::Yuv420),
-    (*b"422P", PixelFormat::Yuv420),
-    (*b"YUYV", PixelFormat::Yuyv),
-    (*b"YVYU", PixelFormat::Yuyv),
-    (*b"UYVY", PixelFormat::Uyvy),
-    (*b"VYUY", PixelFormat::Uyvy),
-    (*b"RGB3", PixelFormat::Rgb24),
-    (*b"BGR3", PixelFormat::Bgr24),
-    (*b"MJPG", PixelFormat::Mjpeg),
-    (*b"JPEG", PixelFormat::Mjpeg),
-];
-
-/// Where udev keeps names that do not change, the better ones first.
-const LINK_FOLDERS: [&str; 2] = ["/dev/v4l/by-id", "/dev/v4l/by-path"];
-
-/// A rate this far below the wanted one still counts as reaching it: 25 for 30, lest a smaller
-/// picture is taken for five frames more.
-const RATE_SLACK: f64 = 0.8;
+pub(super) use devices::list;
+use devices::{devices, explain, keep_format, linked, open_device};
+use offers::{choose, format_of, fourcc_name, fps_of, interval_of, list_formats, offers};
 
 /// An open camera that streams.
 pub(super) struct Camera {
     device: PathBuf,
     stream: ReadStream,
-    format: PixelFormat,
+    layout: Layout,
     fourcc: FourCc,
-    width: usize,
-    height: usize,
-    stride: usize,
     fps: Option<f64>,
     picture: JpegPicture,
     clock: LiveClock,
@@ -64,20 +41,45 @@ pub(super) struct Camera {
     timeout: Duration,
 }
 
-/// One size of one format, as the driver offers it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Offer {
-    fourcc: [u8; 4],
-    width: u32,
-    height: u32,
-    /// Greatest rate; none when the driver does not say.
-    fps: Option<f64>,
+/// How a picture lies in the driver's buffer.
+#[derive(Clone, Copy)]
+struct Layout {
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    /// Bytes from row to row.
+    stride: usize,
+}
+
+impl Layout {
+    /// Takes the grey values of a buffer, or keeps its JPEG for later; says whether it did that.
+    fn take(self, buffer: &[u8], picture: &mut JpegPicture, frame: &mut Frame) -> io::Result<bool> {
+        let Layout {
+            format,
+            width,
+            height,
+            stride,
+        } = self;
+        if format == PixelFormat::Mjpeg {
+            let is_there = picture.read_from(&mut &buffer[..])?;
+            if !is_there {
+                frame.fail("the driver gave no JPEG picture");
+            }
+            return Ok(is_there);
+        }
+        let luma = frame.resize(width, height);
+        if !luma::extract(format, buffer, stride, width, height, luma) {
+            frame.fail("the driver gave less than a picture");
+        }
+        Ok(false)
+    }
 }
 
 impl Camera {
     /// Opens a device and starts its stream.
     pub(super) fn open(device: &Path, settings: &SourceSettings) -> Result<Self, CameraError> {
-        let opened = open_device(device)?;
+        let mut opened = open_device(device)?;
+        controls::apply(&mut opened, device, &settings.controls)?;
         let offers = offers(&opened, settings);
         let fault = |action| move |error| explain(device, action, error);
         let wanted = choose(&offers, settings).ok_or_else(|| CameraError::NoUsableFormat {
@@ -130,11 +132,13 @@ impl Camera {
         Ok(Camera {
             device: device.to_owned(),
             stream,
-            format,
+            layout: Layout {
+                format,
+                width,
+                height,
+                stride,
+            },
             fourcc,
-            width,
-            height,
-            stride,
             fps,
             picture: JpegPicture::default(),
             clock: LiveClock::new(settings),
@@ -203,8 +207,7 @@ impl FrameSource for Camera {
             return Ok(Captured::EndOfStream);
         };
         self.clock.stamp(frame, arrived_at);
-        let (format, width, height, stride) = (self.format, self.width, self.height, self.stride);
-        let picture = &mut self.picture;
+        let (layout, picture) = (self.layout, &mut self.picture);
         // The driver's buffer is held as short as possible: decoding waits until it is back.
         let is_compressed = self
             .stream
@@ -213,18 +216,7 @@ impl FrameSource for Camera {
                     frame.fail("the driver marked the picture as damaged");
                     return Ok(false);
                 }
-                if format == PixelFormat::Mjpeg {
-                    if picture.read_from(&mut &buffer[..])? {
-                        return Ok(true);
-                    }
-                    frame.fail("the driver gave no JPEG picture");
-                    return Ok(false);
-                }
-                let luma = frame.resize(width, height);
-                if !luma::extract(format, &buffer, stride, width, height, luma) {
-                    frame.fail("the driver gave less than a picture");
-                }
-                Ok(false)
+                layout.take(&buffer, picture, frame)
             })
             .map_err(|error| explain(&self.device, "taking a picture", error))?;
         if is_compressed {
@@ -234,6 +226,15 @@ impl FrameSource for Camera {
         Ok(Captured::Frame)
     }
 
+    fn skip(&mut self, _spare: &mut Frame) -> Result<Captured, CameraError> {
+        if self.wait()?.is_none() {
+            return Ok(Captured::EndOfStream);
+        }
+        self.stream
+            .dequeue(|_| Ok(Captured::Frame))
+            .map_err(|error| explain(&self.device, "taking a picture", error))
+    }
+
     fn description(&self) -> String {
         let rate = self
             .fps
@@ -241,22 +242,21 @@ impl FrameSource for Camera {
         format!(
             "v4l2:{} {}x{} {}{rate}",
             base_name(&self.device),
-            self.width,
-            self.height,
+            self.layout.width,
+            self.layout.height,
             fourcc_name(self.fourcc.as_fourcc())
         )
     }
 
     fn stable_id(&self) -> String {
-        let link = stable_link(&self.device, &LINK_FOLDERS);
-        match link.as_deref().map(base_name) {
-            Some(name) => name.to_string(),
+        match linked(&self.device).as_deref().map(base_name) {
+            Some(name) => name,
             None => format!("v4l2:{}", base_name(&self.device)),
         }
     }
 
     fn frame_size(&self) -> Option<(usize, usize)> {
-        Some((self.width, self.height))
+        Some((self.layout.width, self.layout.height))
     }
 
     fn clock_zero(&self) -> Option<Instant> {
@@ -264,328 +264,83 @@ impl FrameSource for Camera {
     }
 }
 
-/// The cameras of this machine.
-pub(super) fn list() -> Vec<CameraInfo> {
-    let mut cameras = Vec::new();
-    for device in devices() {
-        let (formats, problem) = match open_device(&device) {
-            Ok(opened) => {
-                let settings = SourceSettings::default();
-                let offers = offers(&opened, &settings);
-                let is_usable = choose(&offers, &settings).is_some();
-                let problem = (!is_usable).then(|| "no usable pixel format".to_owned());
-                (offers.iter().map(Offer::to_string).collect(), problem)
-            }
-            Err(CameraError::NotACamera { .. }) => continue,
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
-        cameras.push(CameraInfo {
-            stable_id: stable_link(&device, &LINK_FOLDERS),
-            card: card_name(&device),
-            device,
-            formats,
-            problem,
-        });
-    }
-    cameras
-}
-
-/// `/dev/video*` in the order of their numbers.
-fn devices() -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir("/dev") else {
-        return Vec::new();
-    };
-    let mut devices: Vec<(u32, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let number = device_number(&entry.file_name())?;
-            Some((number, entry.path()))
-        })
-        .collect();
-    devices.sort();
-    devices.into_iter().map(|(_, device)| device).collect()
-}
-
-fn device_number(name: &OsStr) -> Option<u32> {
-    name.to_str()?.strip_prefix("video")?.parse().ok()
-}
-
-/// The link in the first of `folders` that has one to `device`.
-fn stable_link(device: &Path, folders: &[&str]) -> Option<PathBuf> {
-    let device = device.canonicalize().ok()?;
-    folders.iter().find_map(|folder| {
-        let mut links: Vec<PathBuf> = std::fs::read_dir(folder)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|link| {
-                link.is_symlink() && link.canonicalize().is_ok_and(|target| target == device)
-            })
-            .collect();
-        links.sort();
-        links.into_iter().next()
-    })
-}
-
-/// The name in sysfs is the driver's, and unlike the driver's answer it may hold any bytes.
-fn card_name(device: &Path) -> String {
-    let name = base_name(device);
-    std::fs::read(format!("/sys/class/video4linux/{name}/name")).map_or_else(
-        |_| "unnamed camera".to_owned(),
-        |card| String::from_utf8_lossy(&card).trim().to_owned(),
-    )
-}
-
-/// Opens a device that captures and streams.
-fn open_device(device: &Path) -> Result<Device, CameraError> {
-    let fault = |error| explain(device, "opening", error);
-    let opened = Device::open(device).map_err(fault)?;
-    let capabilities = opened.capabilities().map_err(fault)?.device_capabilities();
-    if capabilities.contains(CapabilityFlags::VIDEO_CAPTURE | CapabilityFlags::STREAMING) {
-        Ok(opened)
-    } else {
-        Err(CameraError::NotACamera {
-            device: device.display().to_string(),
-        })
-    }
-}
-
-/// Captures in the format that the device has already.
-fn keep_format(device: Device) -> io::Result<VideoCaptureDevice> {
-    match device.format(BufType::VIDEO_CAPTURE)? {
-        Format::VideoCapture(current) => device.video_capture(current),
-        _ => Err(Errno::INVAL.into()),
-    }
-}
-
-/// What the system's error means for the user.
-fn explain(device: &Path, action: &'static str, error: io::Error) -> CameraError {
-    let name = || device.display().to_string();
-    match Errno::from_io_error(&error) {
-        Some(Errno::NOENT) => CameraError::NotFound { device: name() },
-        Some(Errno::ACCESS | Errno::PERM) => CameraError::PermissionDenied { device: name() },
-        Some(Errno::BUSY) => CameraError::Busy { device: name() },
-        Some(Errno::NODEV | Errno::NXIO) => CameraError::Unplugged { device: name() },
-        Some(Errno::NOSPC) => CameraError::NoBandwidth { device: name() },
-        Some(Errno::NOTTY) => CameraError::NotACamera { device: name() },
-        Some(Errno::ISDIR | Errno::INVAL) if action == "opening" => {
-            CameraError::NotACamera { device: name() }
-        }
-        _ => CameraError::Device {
-            device: name(),
-            action,
-            source: error,
-        },
-    }
-}
-
-/// Everything that the driver offers, formats that cannot be read among it. A range of sizes
-/// counts with its ends and what of it comes nearest to the wanted size.
-fn offers(device: &Device, settings: &SourceSettings) -> Vec<Offer> {
-    let wanted = (settings.width_px, settings.height_px);
-    let mut offers = Vec::new();
-    for format in device.formats(BufType::VIDEO_CAPTURE).flatten() {
-        let fourcc = format.pixel_format();
-        let sizes = match device.frame_sizes(fourcc) {
-            Ok(FrameSizes::Discrete(sizes)) => sizes
-                .iter()
-                .map(|size| (size.width(), size.height()))
-                .collect(),
-            Ok(range) => vec![
-                (range.min_width(), range.min_height()),
-                (
-                    within(wanted.0, range.min_width(), range.max_width()),
-                    within(wanted.1, range.min_height(), range.max_height()),
-                ),
-                (range.max_width(), range.max_height()),
-            ],
-            // The driver does not say: what is asked for may be what is granted.
-            Err(_) => vec![wanted],
-        };
-        for (width, height) in sizes {
-            offers.push(Offer {
-                fourcc: fourcc.as_fourcc(),
-                width,
-                height,
-                fps: max_fps(device, fourcc, width, height),
-            });
-        }
-    }
-    offers.dedup();
-    offers
-}
-
-/// Not `clamp`, which panics when a driver has its limits the wrong way round.
-fn within(wanted: u32, least: u32, greatest: u32) -> u32 {
-    wanted.min(greatest).max(least)
-}
-
-fn max_fps(device: &Device, fourcc: FourCc, width: u32, height: u32) -> Option<f64> {
-    let shortest = match device.frame_intervals(fourcc, width, height).ok()? {
-        FrameIntervals::Discrete(intervals) => intervals
-            .iter()
-            .filter_map(|interval| fps_of(*interval.fract()))
-            .fold(0.0, f64::max),
-        FrameIntervals::Stepwise(range) | FrameIntervals::Continuous(range) => {
-            fps_of(*range.min())?
-        }
-    };
-    (shortest > 0.0).then_some(shortest)
-}
-
-/// The offer that comes closest to what is wanted: first one that reaches the rate, then the
-/// nearest size, then the format that costs least to turn into grey.
-fn choose(offers: &[Offer], settings: &SourceSettings) -> Option<Offer> {
-    let usable = offers.iter().copied().filter_map(|offer| {
-        let format = format_of(offer.fourcc)?;
-        let is_wanted = settings.format.is_none_or(|wanted| wanted == format);
-        is_wanted.then_some((format, offer))
-    });
-    let cost = |(format, offer): &(PixelFormat, Offer)| {
-        let is_slow = offer.fps.is_some_and(|fps| fps < RATE_SLACK * settings.fps);
-        let size_gap = u64::from(offer.width.abs_diff(settings.width_px))
-            + u64::from(offer.height.abs_diff(settings.height_px));
-        let format_cost = PixelFormat::ALL.iter().position(|known| known == format);
-        (is_slow, size_gap, format_cost)
-    };
-    usable.min_by_key(cost).map(|(_, offer)| offer)
-}
-
-impl std::fmt::Display for Offer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = fourcc_name(self.fourcc);
-        write!(f, "{name} {}x{}", self.width, self.height)?;
-        match self.fps {
-            Some(fps) => write!(f, " {fps:.0}/s"),
-            None => Ok(()),
-        }
-    }
-}
-
-fn format_of(fourcc: [u8; 4]) -> Option<PixelFormat> {
-    FORMATS
-        .iter()
-        .find(|(known, _)| *known == fourcc)
-        .map(|(_, format)| *format)
-}
-
-/// `YUYV`; a set highest bit means that the bytes of a sample are swapped.
-fn fourcc_name(fourcc: [u8; 4]) -> String {
-    let letters = fourcc.map(|byte| char::from(byte & 0x7F));
-    let name: String = letters.iter().filter(|&&letter| letter > ' ').collect();
-    let is_swapped = fourcc[3] & 0x80 != 0;
-    name + if is_swapped { "-BE" } else { "" }
-}
-
-/// The names of the formats, each once.
-fn list_formats(offers: &[Offer]) -> String {
-    let mut names: Vec<String> = offers
-        .iter()
-        .map(|offer| fourcc_name(offer.fourcc))
-        .collect();
-    names.dedup();
-    if names.is_empty() {
-        "none at all".to_owned()
-    } else {
-        names.join(", ")
-    }
-}
-
-/// Seconds a frame, in thousandths of a frame a second.
-fn interval_of(fps: f64) -> Fract {
-    Fract::new(1000, (fps * 1000.0).round().max(1.0) as u32)
-}
-
-fn fps_of(interval: Fract) -> Option<f64> {
-    let (seconds, frames) = (interval.numerator(), interval.denominator());
-    (seconds > 0 && frames > 0).then(|| f64::from(frames) / f64::from(seconds))
-}
-
 #[cfg(test)]
 mod tests {
+    use jpeg_encoder::{ColorType, Encoder};
+
     use super::*;
 
-    fn offer(fourcc: &[u8; 4], width: u32, height: u32, fps: f64) -> Offer {
-        Offer {
-            fourcc: *fourcc,
-            width,
-            height,
-            fps: Some(fps),
+    fn taken(layout: Layout, buffer: &[u8]) -> Frame {
+        let (mut picture, mut frame) = (JpegPicture::default(), Frame::new());
+        if layout
+            .take(buffer, &mut picture, &mut frame)
+            .expect("memory")
+        {
+            picture.decode(&mut frame);
+        }
+        frame
+    }
+
+    fn layout(format: PixelFormat, stride: usize) -> Layout {
+        Layout {
+            format,
+            width: 4,
+            height: 2,
+            stride,
         }
     }
 
-    /// What a common USB camera says of itself.
-    fn usb_camera() -> Vec<Offer> {
-        vec![
-            offer(b"MJPG", 1280, 720, 30.0),
-            offer(b"MJPG", 640, 480, 30.0),
-            offer(b"YUYV", 1280, 720, 10.0),
-            offer(b"YUYV", 640, 480, 30.0),
-            offer(b"YUYV", 160, 120, 30.0),
-            offer(b"H264", 640, 480, 60.0),
-        ]
+    #[test]
+    fn yuyv_and_grey_buffers_give_their_grey_values_whatever_their_stride() {
+        // Rows of 4 pixels and one of padding.
+        let grey = [1, 2, 3, 4, 99, 5, 6, 7, 8, 99];
+        let frame = taken(layout(PixelFormat::Grey, 5), &grey);
+        assert_eq!(frame.luma, [1, 2, 3, 4, 5, 6, 7, 8]);
+        let yuyv: Vec<u8> = grey.iter().flat_map(|&luma| [luma, 128]).collect();
+        let frame = taken(layout(PixelFormat::Yuyv, 10), &yuyv);
+        assert_eq!((frame.width, frame.height), (4, 2));
+        assert_eq!(frame.luma, [1, 2, 3, 4, 5, 6, 7, 8]);
+        // A buffer may be longer than its picture, but not shorter; the last row needs no padding.
+        assert!(
+            taken(layout(PixelFormat::Grey, 5), &[0; 64])
+                .error
+                .is_none()
+        );
+        assert!(
+            taken(layout(PixelFormat::Grey, 5), &grey[..9])
+                .error
+                .is_none()
+        );
+        let short = taken(layout(PixelFormat::Grey, 5), &grey[..8]);
+        assert_eq!(
+            short.error.as_deref(),
+            Some("the driver gave less than a picture")
+        );
     }
 
     #[test]
-    fn raw_pictures_are_preferred_where_they_reach_the_rate() {
-        let settings = SourceSettings::default();
-        let chosen = choose(&usb_camera(), &settings).expect("an offer");
-        assert_eq!(chosen, offer(b"YUYV", 640, 480, 30.0));
-        let settings = SourceSettings {
-            width_px: 1280,
-            height_px: 720,
-            ..settings
-        };
-        let chosen = choose(&usb_camera(), &settings).expect("an offer");
-        assert_eq!(chosen, offer(b"MJPG", 1280, 720, 30.0));
-    }
-
-    #[test]
-    fn the_nearest_size_is_taken_and_a_wanted_format_is_kept() {
-        let settings = SourceSettings {
-            width_px: 800,
-            height_px: 600,
-            format: Some(PixelFormat::Mjpeg),
-            ..SourceSettings::default()
-        };
-        let chosen = choose(&usb_camera(), &settings).expect("an offer");
-        assert_eq!(chosen, offer(b"MJPG", 640, 480, 30.0));
-        let settings = SourceSettings {
-            format: Some(PixelFormat::Grey),
-            ..settings
-        };
-        assert_eq!(choose(&usb_camera(), &settings), None);
-        assert_eq!(choose(&[offer(b"H264", 640, 480, 30.0)], &settings), None);
-        assert_eq!(list_formats(&usb_camera()), "MJPG, YUYV, H264");
-    }
-
-    #[test]
-    fn a_slow_camera_is_better_than_none() {
-        let slow = [
-            offer(b"YUYV", 640, 480, 5.0),
-            Offer {
-                fps: None,
-                ..offer(b"GREY", 1600, 1200, 0.0)
-            },
-        ];
-        let chosen = choose(&slow[..1], &SourceSettings::default()).expect("an offer");
-        assert_eq!(chosen.to_string(), "YUYV 640x480 5/s");
-        // A rate that is not told may be the wanted one.
-        let chosen = choose(&slow, &SourceSettings::default()).expect("an offer");
-        assert_eq!(chosen.to_string(), "GREY 1600x1200");
-    }
-
-    #[test]
-    fn the_systems_errors_become_words() {
-        let words =
-            |errno: Errno| explain(Path::new("/dev/video7"), "opening", errno.into()).to_string();
-        assert!(words(Errno::NOENT).contains("no such camera"));
-        assert!(words(Errno::BUSY).contains("in use by another program"));
-        assert!(words(Errno::ACCESS).contains("usermod -aG video"));
-        assert!(words(Errno::NODEV).contains("unplugged"));
-        assert!(words(Errno::NOSPC).contains("USB port"));
-        assert!(words(Errno::NOTTY).contains("not a camera"));
-        assert!(words(Errno::IO).starts_with("/dev/video7: opening failed"));
+    fn a_jpeg_buffer_is_decoded_and_what_follows_the_picture_is_ignored() {
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, 95)
+            .encode(&[200; 64], 8, 8, ColorType::Luma)
+            .expect("a picture in memory");
+        // Drivers leave what was in the buffer before.
+        jpeg.extend([0; 100]);
+        let mjpeg = layout(PixelFormat::Mjpeg, 0);
+        let frame = taken(mjpeg, &jpeg);
+        assert_eq!((frame.width, frame.height, &frame.error), (8, 8, &None));
+        assert!(
+            frame
+                .luma
+                .iter()
+                .all(|luma| luma.abs_diff(200) <= 2 /* JPEG's rounding */)
+        );
+        assert!(taken(mjpeg, &jpeg[..200]).error.is_some());
+        let none = taken(mjpeg, &[0; 100]);
+        assert_eq!(
+            none.error.as_deref(),
+            Some("the driver gave no JPEG picture")
+        );
     }
 
     #[test]
@@ -604,38 +359,5 @@ mod tests {
             refused("/dev"),
             Some(CameraError::NotACamera { .. })
         ));
-    }
-
-    #[test]
-    fn stable_names_are_links_to_the_device() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let device = folder.path().join("video3");
-        std::fs::write(&device, b"").expect("a file");
-        let link = folder.path().join("usb-A_Camera-video-index0");
-        std::os::unix::fs::symlink("video3", &link).expect("a link");
-        let path = folder.path().to_str().expect("a readable path");
-        // The device itself stands in the folder too; links only are names.
-        assert_eq!(stable_link(&device, &["/nowhere", path]), Some(link));
-    }
-
-    #[test]
-    fn devices_are_ordered_by_number() {
-        assert_eq!(device_number(OsStr::new("video10")), Some(10));
-        assert_eq!(device_number(OsStr::new("video")), None);
-        assert_eq!(device_number(OsStr::new("vbi0")), None);
-    }
-
-    #[test]
-    fn formats_are_named_in_plain_letters() {
-        assert_eq!(fourcc_name(*b"YUYV"), "YUYV");
-        assert_eq!(fourcc_name(*b"Y16 "), "Y16");
-        assert_eq!(fourcc_name([b'Y', b'1', b'6', b' ' | 0x80]), "Y16-BE");
-    }
-
-    #[test]
-    fn rates_survive_their_fractions() {
-        assert_eq!(fps_of(interval_of(30.0)), Some(30.0));
-        assert_eq!(fps_of(Fract::new(1001, 30000)).map(f64::round), Some(30.0));
-        assert_eq!(fps_of(Fract::new(0, 1)), None);
     }
 }

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, select};
 
 use crate::cli::{ExportArgs, RecordArgs, ReplayArgs};
 use crate::config::Config;
+use crate::demand::Demand;
 use crate::metrics::Metrics;
 use crate::output_file;
 use crate::recording::{
@@ -83,6 +84,7 @@ pub(super) fn replay(arguments: ReplayArgs, mut config: Config) -> Result<ExitCo
         preview: Arc::new(PreviewSlot::new()),
         controls,
         paths,
+        demand: Demand::default(),
     };
     let serving = std::thread::Builder::new()
         .name("gaze-server".to_owned())

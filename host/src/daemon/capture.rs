@@ -1,5 +1,6 @@
 //! The thread of the source: opens it, reads it, and opens it again when it is lost.
 
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use super::{RunError, SharedClock};
 use crate::camera::{self, CameraError, Captured, FrameSource, Resume, SourceSettings, SourceSpec};
 use crate::channel::{Disconnected, FrameSender};
 use crate::clock::StreamClock;
+use crate::demand::Demand;
+use crate::frame::Frame;
 use crate::metrics::{Activity, Counter, Metrics, Stage};
 
 /// Waits between attempts to open a lost source: doubled from the first to the last.
@@ -39,12 +42,19 @@ pub(super) struct CaptureThread {
     pub(super) news: crossbeam_channel::Sender<SourceNews>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
+    pub(super) demand: Demand,
+    /// How long nobody must use gaze before the source is closed; none: it stays open.
+    pub(super) idle_after: Option<Duration>,
+    /// Every how many-th frame of a live source is taken.
+    pub(super) keep_every: Arc<AtomicU32>,
 }
 
 /// How reading a source ended.
 enum Ended {
     /// The stop flag, a file's end, or nobody reads any more.
     ForGood,
+    /// Nobody uses gaze.
+    Unused,
     /// The camera failed.
     Failed(CameraError),
 }
@@ -68,6 +78,11 @@ impl CaptureThread {
                     last_problem.clear();
                     match self.read(source.as_mut(), &mut retry_after) {
                         Ended::ForGood => return Ok(()),
+                        Ended::Unused => {
+                            drop(source);
+                            self.rest();
+                            continue;
+                        }
                         Ended::Failed(error) => error,
                     }
                 }
@@ -101,6 +116,17 @@ impl CaptureThread {
             && !self.is_service
     }
 
+    /// Sleeps, the source closed, until somebody uses gaze or all ends.
+    fn rest(&self) {
+        self.metrics
+            .set_state(Activity::Idle, "nobody uses gaze: the camera is off");
+        info!("nobody uses gaze: the camera is off until somebody does");
+        self.demand.wait();
+        // From here on the watchdog wants to see frames, or attempts.
+        self.metrics
+            .set_state(Activity::Starting, "opening the camera");
+    }
+
     fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
         let opened = Opened {
             description: source.description(),
@@ -110,9 +136,20 @@ impl CaptureThread {
         // The tracking thread takes it at once; if it has ended, so does this one below.
         let _ = self.news.send(SourceNews::Opened(opened));
         let mut last_fault = None;
+        let idle_after = self.idle_after.filter(|_| self.spec.is_live());
         loop {
+            let unused_for = self.demand.unused_for();
+            let is_unused = unused_for
+                .zip(idle_after)
+                .is_some_and(|(unused_for, idle_after)| unused_for >= idle_after);
+            if is_unused {
+                return Ended::Unused;
+            }
             let mut frame = self.frames.spare();
-            match source.capture(&mut frame) {
+            let captured = self
+                .pass_over(source, &mut frame)
+                .unwrap_or_else(|| source.capture(&mut frame));
+            match captured {
                 Ok(Captured::EndOfStream) => return Ended::ForGood,
                 Err(error) => return Ended::Failed(error),
                 Ok(Captured::Frame) => {}
@@ -148,6 +185,24 @@ impl CaptureThread {
                 }
             }
         }
+    }
+
+    /// Lets the frames go by that are not to be taken; a source that ends or fails meanwhile says so.
+    fn pass_over(
+        &self,
+        source: &mut dyn FrameSource,
+        spare: &mut Frame,
+    ) -> Option<Result<Captured, CameraError>> {
+        if !self.spec.is_live() {
+            return None;
+        }
+        for _ in 1..self.keep_every.load(Relaxed) {
+            match source.skip(spare) {
+                Ok(Captured::Frame) => self.metrics.count(Counter::FramesPassedOver),
+                ended => return Some(ended),
+            }
+        }
+        None
     }
 
     /// Notes the source's clock for the tracking thread; the same zero keeps the same clock.

@@ -1,7 +1,7 @@
 //! The thread of calibration, filter, events and scene: what it finds goes to everybody.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 use gaze_protocol::GazeEvent;
@@ -14,8 +14,9 @@ use crate::board::BoardInput;
 use crate::camera::ShownSlot;
 use crate::channel::EventSender;
 use crate::clock::StreamClock;
+use crate::demand::{Demand, User, UserKind};
 use crate::metrics::{Counter, Metrics, Stage};
-use crate::personal::Personal;
+use crate::personal::{Personal, PersonalMessage};
 use crate::record::{self, Header, Record};
 use crate::scanpath::Dwelled;
 use crate::scene::SceneChange;
@@ -32,6 +33,13 @@ pub(super) struct TrackingThread {
     /// The header that was published last.
     pub(super) published: Option<Header>,
     pub(super) events: Option<EventSender<GazeEvent>>,
+    /// The program that takes `events`, as a user of gaze.
+    pub(super) receiver: Option<User>,
+    /// A calibration under way, as a user of gaze.
+    pub(super) calibrating: Option<User>,
+    pub(super) demand: Demand,
+    /// Time of the newest frame, µs.
+    pub(super) last_frame_us: Option<u64>,
     pub(super) scanpath: Option<ScanpathInputs>,
     pub(super) board: Option<EventSender<BoardInput>>,
     pub(super) publisher: Option<Publisher>,
@@ -96,6 +104,7 @@ impl TrackingThread {
         self.metrics.count(Counter::FramesTracked);
         let clock = self.clock();
         let captured_us = observation.captured_at.as_us();
+        self.last_frame_us = Some(captured_us);
         let latency = clock.map(|clock| clock.age(captured_us));
         if let Some(latency) = latency {
             self.metrics.record(Stage::EndToEnd, latency);
@@ -113,11 +122,16 @@ impl TrackingThread {
                 .send_or_drop(GazeEvent::Sample(tracked.sample))
                 .is_err()
         {
-            self.events = None;
+            self.close_receiver();
         }
         self.tell_board(&GazeEvent::Sample(tracked.sample));
         self.publish_events(&tracked.events);
         self.follow_person(observation, &tracked.events);
+    }
+
+    fn close_receiver(&mut self) {
+        self.events = None;
+        self.receiver = None;
     }
 
     fn clock(&self) -> Option<StreamClock> {
@@ -169,6 +183,9 @@ impl TrackingThread {
     fn control(&mut self, request: ControlRequest) {
         let result = match &request.control {
             Control::Scene(change) => self.changed_scene(change),
+            Control::Personal(PersonalMessage::Click(_)) if self.is_blind() => {
+                Err("the click was not used: no frame has come for a second".to_owned())
+            }
             Control::Personal(message) => {
                 let result = self.personal.take(message, &mut self.tracking);
                 let calibration = self.personal.tell();
@@ -179,9 +196,22 @@ impl TrackingThread {
         request.answer(result);
     }
 
+    /// Whether the newest frame is of long ago: the camera is off or lost.
+    fn is_blind(&self) -> bool {
+        const LONG_AGO: Duration = Duration::from_secs(1);
+        self.clock()
+            .zip(self.last_frame_us)
+            .is_none_or(|(clock, frame_us)| clock.age(frame_us) > LONG_AGO)
+    }
+
     /// Publishes where a calibration stands, and keeps the header and the synthetic observer with it.
     fn tell(&mut self, calibration: Option<record::Calibration>) {
         self.shown.set(self.personal.shown());
+        if !self.personal.is_calibrating() {
+            self.calibrating = None;
+        } else if self.calibrating.is_none() {
+            self.calibrating = Some(self.demand.enter(UserKind::Calibration));
+        }
         *self.eyes.lock().unwrap_or_else(PoisonError::into_inner) = self.personal.eyes();
         if self.personal.describe_in(&mut self.header) && self.published.is_some() {
             self.publish_header();
@@ -229,7 +259,7 @@ impl TrackingThread {
                 warn!(
                     "the program that takes the events does not read them: its channel is closed"
                 );
-                self.events = None;
+                self.close_receiver();
             }
         }
     }

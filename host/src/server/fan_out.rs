@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use super::{ControlRequest, PathsRequest, ServerSettings};
+use crate::demand::{Demand, User, UserKind};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{ErrorRecord, Record, RecordKind, Stage, TimedRecord};
 use crate::scene::SceneTable;
@@ -118,6 +119,8 @@ struct Client {
     queue: mpsc::Sender<Line>,
     /// None until it subscribes.
     kinds: Option<KindSet>,
+    /// From its first subscription on.
+    user: Option<User>,
     /// Subscribed before there was a header.
     awaits_header: bool,
     samples_dropped: u64,
@@ -141,6 +144,7 @@ pub(super) struct Hub {
     pub(super) metrics: Arc<Metrics>,
     pub(super) controls: crossbeam_channel::Sender<ControlRequest>,
     pub(super) paths: crossbeam_channel::Sender<PathsRequest>,
+    pub(super) demand: Demand,
     /// Turns true when the daemon stops.
     stopping: watch::Receiver<bool>,
     table: Mutex<Table>,
@@ -184,10 +188,17 @@ impl Hub {
             metrics,
             controls,
             paths,
+            demand: Demand::default(),
             stopping,
             table: Mutex::new(Table::default()),
             next_id: AtomicU64::new(1),
         }
+    }
+
+    /// Counts users of gaze where others do.
+    pub(super) fn counting_in(mut self, demand: Demand) -> Self {
+        self.demand = demand;
+        self
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -223,6 +234,7 @@ impl Hub {
                 name: format!("{transport} {id}"),
                 queue,
                 kinds: None,
+                user: None,
                 awaits_header: false,
                 samples_dropped: 0,
                 dropped: Arc::clone(&dropped),
@@ -244,6 +256,9 @@ impl Hub {
             return;
         };
         client.kinds = Some(kinds);
+        client
+            .user
+            .get_or_insert_with(|| self.demand.enter(UserKind::Subscriber));
         client.awaits_header = header.is_none();
         info!("client {} subscribed", client.name);
         if let Some(header) = header {
@@ -514,6 +529,20 @@ mod tests {
             .collect();
         assert_eq!(left, ["quick 2"]);
         assert_eq!(hub.metrics.counted(Counter::ClientsDropped), 1);
+    }
+
+    #[test]
+    fn a_client_uses_gaze_from_its_subscription_until_it_leaves() {
+        let demand = Demand::default();
+        let hub = hub(8).counting_in(demand.clone());
+        let client = hub.admit("test").unwrap();
+        assert!(demand.unused_for().is_some());
+        for kinds in [&[RecordKind::Blink][..], &[]] {
+            hub.subscribe(client.id, KindSet::of(kinds));
+            assert_eq!(demand.count()[&UserKind::Subscriber], 1);
+        }
+        hub.forget(client.id);
+        assert!(demand.unused_for().is_some());
     }
 
     #[test]

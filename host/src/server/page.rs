@@ -36,6 +36,7 @@ use super::scene_view::SceneView;
 use super::session::Session;
 use super::status::RecentMetrics;
 use super::{MAX_MESSAGE_BYTES, origin};
+use crate::demand::UserKind;
 use crate::edid;
 use crate::record::RecordKind;
 
@@ -304,6 +305,7 @@ async fn picture(State(state): State<PageState>, upgrade: WebSocketUpgrade) -> R
 /// Sends the newest picture, again and again; a slow watcher gets fewer.
 async fn send_pictures(socket: WebSocket, state: PageState) {
     let alive = state.alive.upgrade();
+    let user = state.hub.demand.enter(UserKind::Picture);
     let (mut writer, mut reader) = socket.split();
     let mut pictures = state.pictures.subscribe();
     state.watched.notify_one();
@@ -323,5 +325,5 @@ async fn send_pictures(socket: WebSocket, state: PageState) {
         () = reading => {}
         () = state.hub.stopped() => {}
     }
-    drop(alive);
+    drop((user, alive));
 }

@@ -268,6 +268,7 @@ mod tests {
             captured_at: gaze_protocol::Timestamp(0),
             size_px: [2, 1],
             error: None,
+            n_faces: 1,
             face: None,
         };
         slot.offer(&frame, &observation);

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::fan_out::{ClientStatus, Hub};
-use crate::metrics::{Counter, LatencyCounts, LatencySummary, Metrics, Stage, State};
+use crate::demand::UserKind;
+use crate::machine::Health;
+use crate::metrics::{Counter, LatencyCounts, LatencySummary, Metrics, Stage, State, View};
+use crate::pace::PaceChange;
 
 /// Time between two looks at the metrics.
 const TURN: Duration = Duration::from_secs(1);
@@ -41,6 +44,26 @@ pub(super) struct RecentMetrics {
     started_at: Instant,
 }
 
+/// How many of the camera's frames are taken.
+#[derive(Debug, Serialize)]
+struct PaceStatus {
+    /// Every how many-th; 1: all.
+    keep_every: u32,
+    /// Why not all, in words.
+    because: Option<String>,
+}
+
+impl PaceStatus {
+    fn of(change: Option<PaceChange>) -> Self {
+        PaceStatus {
+            keep_every: change.map_or(1, |change| change.keep_every),
+            because: change
+                .and_then(|change| change.cause)
+                .map(|cause| cause.to_string()),
+        }
+    }
+}
+
 /// The answer of `/status`.
 #[derive(Debug, Serialize)]
 pub(super) struct StatusRecord {
@@ -55,6 +78,12 @@ pub(super) struct StatusRecord {
     /// Since the start.
     counters: BTreeMap<&'static str, u64>,
     clients: Vec<ClientStatus>,
+    pace: PaceStatus,
+    machine: Health,
+    /// What the camera saw; null before the first frame.
+    view: Option<View>,
+    /// Who keeps the camera on; empty when nobody does.
+    users: BTreeMap<UserKind, usize>,
     /// Goes up when `/scene` has changed.
     scene_change: u64,
 }
@@ -110,6 +139,10 @@ impl RecentMetrics {
             stages: stages.collect(),
             counters: self.metrics.counters(),
             clients: hub.clients(),
+            pace: PaceStatus::of(self.metrics.pace()),
+            machine: Health::read(),
+            view: self.metrics.view(),
+            users: hub.demand.count(),
             scene_change: hub.scene_change(),
         }
     }

@@ -60,6 +60,7 @@ impl Running {
             preview: Arc::clone(&preview),
             controls: to_tracking,
             paths: to_scanpath,
+            demand: Demand::default(),
         };
         let thread = std::thread::spawn(move || server.run(links).unwrap());
         publisher.publish(header("first"), None);
@@ -547,6 +548,7 @@ fn pictures_come_with_what_was_seen_in_them_and_only_to_watchers() {
         captured_at: gaze_protocol::Timestamp(233_333),
         size_px: [1280, 720],
         error: None,
+        n_faces: 1,
         face: None,
     };
     until("a picture is wanted", || running.preview.is_wanted());

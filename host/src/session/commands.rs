@@ -20,6 +20,7 @@ impl Session {
                 {
                     return Err(SessionError::NoFace);
                 }
+                self.tolerate_faces();
                 self.advance();
             }
             (
@@ -41,6 +42,7 @@ impl Session {
                 self.failed_in_a_row = 0;
                 self.last_head = None;
                 self.message = None;
+                self.tolerate_faces();
                 self.advance();
             }
             (

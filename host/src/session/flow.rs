@@ -307,6 +307,11 @@ impl Session {
         }
     }
 
+    /// The person goes on, whoever else is in the picture: a portrait, or somebody who keeps still.
+    pub(super) fn tolerate_faces(&mut self) {
+        self.tolerated_faces = self.n_faces.max(1);
+    }
+
     /// Notes where the head is; says whether it is another than in the frame before.
     pub(super) fn watch_head(&mut self, observation: &Observation) -> bool {
         let Some(face) = &observation.face else {

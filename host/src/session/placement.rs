@@ -45,6 +45,8 @@ pub(super) fn of(observation: &Observation) -> Placement {
         "turn your face to the screen"
     } else if face.left_eye.is_none() && face.right_eye.is_none() {
         "your eyes are not seen: more light from the front, hair out of the eyes"
+    } else if observation.n_faces > 1 {
+        "somebody else is in the picture: one person alone, please"
     } else {
         ""
     };

@@ -47,6 +47,8 @@ enum Act {
     Leave,
     /// Somebody else is there, looking at the middle.
     Other,
+    /// The person looks, and somebody else is beside.
+    Two([f32; 2]),
 }
 
 /// A person before the screen, whose network sees 0.7 of each turn, 3° too low, with noise.
@@ -108,6 +110,11 @@ impl Person {
             captured_at: self.at,
             size_px: [640, 480],
             error: None,
+            n_faces: match act {
+                Act::Leave => 0,
+                Act::Two(_) => 2,
+                _ => 1,
+            },
             face: face(act, noise),
         }
     }
@@ -116,7 +123,7 @@ impl Person {
 fn face(act: Act, noise: [f32; 2]) -> Option<FaceObservation> {
     let (share, position_mm) = match act {
         Act::Leave => return None,
-        Act::Look(share) => (Some(share), EYES_MM),
+        Act::Look(share) | Act::Two(share) => (Some(share), EYES_MM),
         Act::Close => (None, EYES_MM),
         Act::Other => (Some([0.5, 0.5]), [220.0, 60.0, 700.0]),
     };
@@ -348,6 +355,44 @@ fn another_face_stops_it_until_somebody_says_so() {
     let record = session.record();
     assert_eq!(record.stage, Stage::Paused);
     assert!(record.message.unwrap().contains("somebody else"));
+}
+
+#[test]
+fn a_second_person_pauses_it_until_the_first_is_alone_or_says_so() {
+    let mut session = session(|_| ());
+    let mut person = Person::new();
+    let step =
+        |person: &mut Person, session: &mut Session, frames, act: fn(u64, [f32; 2]) -> Act| {
+            for _ in 0..frames {
+                let frame = person.frame(session, act);
+                session.step(&frame);
+            }
+            session.record()
+        };
+    let two: fn(u64, [f32; 2]) -> Act = |_, gaze| Act::Two(gaze);
+    let placing = step(&mut person, &mut session, 2, two).placement.unwrap();
+    assert!(!placing.is_good && placing.words.contains("somebody else"));
+    step(&mut person, &mut session, 2, look);
+    session.command(&CalibrateMessage::Next).unwrap();
+    let paused = step(&mut person, &mut session, 2, two);
+    assert_eq!(paused.stage, Stage::Paused);
+    assert!(paused.message.unwrap().contains("somebody else"));
+    // However long they stay together, it does not go on; alone for a second, it does.
+    assert_eq!(
+        step(&mut person, &mut session, 300, two).stage,
+        Stage::Paused
+    );
+    assert_eq!(
+        step(&mut person, &mut session, 40, look).stage,
+        Stage::Target
+    );
+    // Who says so goes on with the other beside.
+    assert_eq!(step(&mut person, &mut session, 2, two).stage, Stage::Paused);
+    session.command(&CalibrateMessage::Resume).unwrap();
+    assert_eq!(
+        step(&mut person, &mut session, 10, two).stage,
+        Stage::Target
+    );
 }
 
 #[test]

@@ -30,6 +30,10 @@ const MIN_FACE_PX: f32 = 20.0;
 /// before. In our clips of real people no tracked frame scores lower.
 const CONFIRMING_SHARE: f32 = 0.5;
 
+/// A face at least this wide, as share of the tracked one, may be another person before the screen: a
+/// bystander further back, and a portrait on the wall, are smaller.
+const RIVAL_SHARE: f32 = 0.5;
+
 /// The face finder with its buffers.
 pub struct FaceFinder {
     network: Network,
@@ -95,7 +99,7 @@ impl FaceFinder {
         Ok(&self.faces)
     }
 
-    /// Whether there is a face around this place.
+    /// How many faces there are, if one of them is around this place; see [`Self::count_with`].
     ///
     /// # Errors
     /// When the engine fails.
@@ -103,12 +107,25 @@ impl FaceFinder {
         &mut self,
         picture: &Picture,
         [x, y]: [f32; 2],
-    ) -> Result<bool, InferenceError> {
+    ) -> Result<Option<usize>, InferenceError> {
         self.search(picture, CONFIRMING_SHARE * self.score_threshold)?;
-        Ok(self.candidates.iter().any(|face| {
+        self.suppress_overlaps();
+        let there = self.candidates.iter().find(|face| {
             let [left, top, width, height] = face.box_px;
             (left..left + width).contains(&x) && (top..top + height).contains(&y)
-        }))
+        });
+        Ok(there.map(|face| self.count_with(face)))
+    }
+
+    /// How many faces the last search found that may be people before the screen: this one, and those
+    /// beside it that are surely faces and at least half as wide.
+    pub fn count_with(&self, tracked: &FoundFace) -> usize {
+        let rivals = self.faces.iter().filter(|face| {
+            face.score >= self.score_threshold
+                && face.box_px[2] >= RIVAL_SHARE * tracked.box_px[2]
+                && overlap(face.box_px, tracked.box_px) <= self.overlap_threshold
+        });
+        1 + rivals.count()
     }
 
     /// Fills `candidates` with what the network finds, best first.
@@ -260,6 +277,29 @@ pub(super) mod tests {
             .expect("scripted");
         assert_eq!(faces.len(), 2);
         assert!(faces[0].score < 0.8, "the central face comes first");
+    }
+
+    #[test]
+    fn a_second_face_counts_when_it_is_sure_and_large_enough() {
+        let luma = vec![0u8; 640 * 480];
+        let picture = Picture::new(640, 480, &luma);
+        // Scale 0.3: the tracked face's middle is at (96.5 / 0.3 - 0.5, 72.5 / 0.3 - 0.5).
+        let tracked = [2.0, 96.0, 72.0, 40.0, 48.0];
+        let middle = [321.2, 241.2];
+        let count = |others: &[[f32; 5]]| {
+            let faces: Vec<_> = std::iter::once(tracked)
+                .chain(others.iter().copied())
+                .collect();
+            finder(&faces).confirms(&picture, middle).expect("scripted")
+        };
+        assert_eq!(count(&[]), Some(1));
+        assert_eq!(count(&[[2.0, 30.0, 72.0, 20.0, 24.0]]), Some(2));
+        // Too small, too unsure (but enough to confirm a face), and the same face once more.
+        assert_eq!(count(&[[2.0, 30.0, 72.0, 19.0, 24.0]]), Some(1));
+        assert_eq!(count(&[[-0.5, 30.0, 72.0, 40.0, 48.0]]), Some(1));
+        assert_eq!(count(&[[1.0, 98.0, 72.0, 40.0, 48.0]]), Some(1));
+        let elsewhere = finder(&[tracked]).confirms(&picture, [10.0, 10.0]);
+        assert_eq!(elsewhere.expect("scripted"), None);
     }
 
     #[test]

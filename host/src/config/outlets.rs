@@ -1,0 +1,90 @@
+//! `[server]`, `[outputs]`, `[recording]`: where records go.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::check_range;
+use crate::recording::SyncPolicy;
+use crate::server::{MqttSettings, OutputSettings};
+
+/// Sockets and page.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Path of the event socket; unknown means the usual places.
+    pub socket: Option<PathBuf>,
+    /// Group whose members may connect to the socket.
+    pub group: Option<String>,
+    /// Address of the page and the WebSocket; loopback.
+    pub listen: SocketAddr,
+    /// Records that may wait for one client; 16 to 65536.
+    pub queue_records: u32,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            socket: None,
+            group: None,
+            listen: crate::server::DEFAULT_LISTEN,
+            queue_records: 512,
+        }
+    }
+}
+
+/// How `gazed record` writes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecordingConfig {
+    /// A block is written this long after its first record at the latest; 10 to 60000.
+    pub block_ms: u32,
+    /// When the disk is waited for.
+    pub sync: SyncPolicy,
+}
+
+impl Default for RecordingConfig {
+    fn default() -> Self {
+        RecordingConfig {
+            block_ms: 1000,
+            sync: SyncPolicy::Block,
+        }
+    }
+}
+
+impl ServerConfig {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        let records = Some(self.queue_records as f32);
+        check_range(problems, "server.queue_records", records, [16.0, 65_536.0]);
+        if !self.listen.ip().is_loopback() {
+            problems.push(format!(
+                "server.listen = {}: must be a loopback address: gaze and picture do not leave the machine",
+                self.listen
+            ));
+        }
+    }
+}
+
+/// The protocols of other programs.
+pub(super) fn check_outputs(outputs: &OutputSettings, problems: &mut Vec<String>) {
+    for (key, address) in [
+        ("open_gaze", outputs.open_gaze),
+        ("pupil", outputs.pupil),
+        ("eye_tribe", outputs.eye_tribe),
+    ] {
+        if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+            problems.push(format!(
+                "outputs.{key} = {address}: must be a loopback address: this protocol does not ask who connects"
+            ));
+        }
+    }
+    problems.extend(outputs.mqtt.iter().flat_map(MqttSettings::check));
+}
+
+impl RecordingConfig {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        let block_ms = Some(self.block_ms as f32);
+        check_range(problems, "recording.block_ms", block_ms, [10.0, 60_000.0]);
+    }
+}
