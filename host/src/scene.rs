@@ -123,6 +123,9 @@ impl Scene {
     }
 
     /// Lays the same objects out on another screen. A visit goes on if gaze still meets its object.
+    ///
+    /// # Panics
+    /// Never: these objects were taken, and a table's boxes are sound on every screen.
     pub fn set_screen(&mut self, screen: &ScreenGeometry) {
         if let Some(table) = &self.table {
             lay_out(table, screen, &mut self.objects)
