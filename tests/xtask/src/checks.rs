@@ -190,6 +190,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Our own crates that may be used by crates without a row in [`ALLOWED`].
 const OURS: &[(&str, &[&str])] = &[
     ("gaze-models", &[]),
+    ("gaze-lsl", &[]),
     ("gaze-observer", &["gaze-protocol"]),
     (
         "gaze-host",
@@ -197,6 +198,7 @@ const OURS: &[(&str, &[&str])] = &[
             "gaze-protocol",
             "gaze-signal",
             "gaze-calibration",
+            "gaze-lsl",
             "gaze-models",
             "gaze-observer",
         ],
