@@ -4,6 +4,11 @@
 //! come back, whatever it is given; the test below gives each the inputs kept in
 //! `tests/fuzz/corpus`.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a panic is what these functions are for: it is the finding"
+)]
+
 use std::path::{Path, PathBuf};
 
 use gaze_calibration::{Profile, ScreenGeometry};
