@@ -171,7 +171,7 @@ pub struct RunArgs {
     /// Path of the event socket
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Address of the live page, on loopback
+    /// Address of the live page; beyond loopback the settings must name token and TLS
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<std::net::SocketAddr>,
     /// Settings that other commands have too

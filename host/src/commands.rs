@@ -88,7 +88,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Some(Command::ListCameras) => Ok(list_cameras()),
         Some(Command::CheckConfig { file }) => {
-            Config::load(&file)?;
+            Config::load(&file)?.server.access().check_files()?;
             println!("{}: no mistakes", file.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -164,13 +164,22 @@ fn bind_server(config: &Config, metrics: &Arc<Metrics>) -> Result<Server> {
         )?),
         socket_group: config.server.group.clone(),
         listen: Some(config.server.listen),
+        access: config.server.access(),
+        max_clients: config.server.max_clients as usize,
         outputs: config.outputs.clone(),
         client_queue: config.server.queue_records as usize,
         ..ServerSettings::default()
     };
     let server = Server::bind(settings, Arc::clone(metrics))?;
     if let Some(address) = server.page_address() {
-        info!("live page: http://{address}/");
+        let (is_encrypted, asks_for_token) = server.page_access();
+        let scheme = if is_encrypted { "https" } else { "http" };
+        let asks = if asks_for_token {
+            " (asks for the token)"
+        } else {
+            ""
+        };
+        info!("live page: {scheme}://{address}/{asks}");
     }
     if let Some(path) = server.socket_path() {
         info!(

@@ -289,7 +289,7 @@ mod tests {
         for expected in [
             "screen.width_mm = -3 is outside 20 to 10000",
             "screen.width = 5: unknown field",
-            "server.listen = 0.0.0.0:80: must be a loopback address",
+            "server.listen = 0.0.0.0:80: beyond loopback gaze and picture need server.token_file and server.tls",
             "filter.is_on = \"yes\": invalid type",
             "colour = { a = 1 }: unknown field",
             "events.detector = \"hmm\": unknown variant",

@@ -89,6 +89,8 @@ pub enum Counter {
     ClientsDropped,
     /// Messages of clients that could not be used.
     MessagesRefused,
+    /// Wrong tokens that the page's port was given.
+    TokensRefused,
     /// Samples and events that the board's thread had no room for.
     BoardEventsDropped,
     /// Dwells that the scanpath stage was too slow for.
@@ -99,7 +101,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 17] = [
+    pub const ALL: [Counter; 18] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
         Counter::FramesPassedOver,
@@ -114,6 +116,7 @@ impl Counter {
         Counter::ClientsAdmitted,
         Counter::ClientsDropped,
         Counter::MessagesRefused,
+        Counter::TokensRefused,
         Counter::BoardEventsDropped,
         Counter::DwellsDropped,
         Counter::ServerTurns,
@@ -136,6 +139,7 @@ impl Counter {
             Counter::ClientsAdmitted => "clients_admitted",
             Counter::ClientsDropped => "clients_dropped",
             Counter::MessagesRefused => "messages_refused",
+            Counter::TokensRefused => "tokens_refused",
             Counter::BoardEventsDropped => "board_events_dropped",
             Counter::DwellsDropped => "dwells_dropped",
             Counter::ServerTurns => "server_turns",

@@ -32,32 +32,40 @@
 //! after [`MAX_MESSAGE_BYTES`] without a line's end, or after [`MAX_BAD_MESSAGES`] in a row. A
 //! client may close its sending half and go on reading.
 
+mod access;
+mod driving;
+mod error;
 pub mod eye_tribe;
 mod fan_out;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod http;
 mod listener;
+#[cfg(feature = "lsl")]
+pub mod lsl;
 pub mod mqtt;
 pub mod open_gaze;
 mod origin;
 mod output;
 mod page;
+#[cfg(target_os = "linux")]
+pub mod pointer;
 mod preview;
 pub mod pupil;
 mod resting;
 mod scene_view;
 mod session;
+mod settings;
 mod socket_path;
 mod status;
 mod unix_socket;
 mod zmtp;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock::CaptureTime;
@@ -76,7 +84,13 @@ use page::PageState;
 use pupil::PupilShared;
 use status::RecentMetrics;
 
+pub use access::AccessError;
+pub use error::ServerError;
 pub use preview::PreviewSlot;
+pub use settings::{
+    AccessSettings, Clicks, LslSettings, MqttSettings, OutputSettings, PointerSettings,
+    ServerSettings, TlsSettings,
+};
 pub use socket_path::{NoSocketPath, SocketUse, socket_path};
 
 /// Longest message of a client.
@@ -94,239 +108,6 @@ pub const SERVICE_GROUP: &str = "gaze";
 
 /// How long clients have to take what is queued when the daemon stops.
 const DRAIN_TIME: Duration = Duration::from_millis(300);
-
-/// Where the server listens and how much it queues.
-#[derive(Clone, Debug)]
-pub struct ServerSettings {
-    /// Path of the Unix socket (see [`socket_path`]); none: no socket.
-    pub socket: Option<PathBuf>,
-    /// Group that the socket is given to; none: the process's own.
-    pub socket_group: Option<String>,
-    /// Address of the page; must be loopback; none: no page.
-    pub listen: Option<SocketAddr>,
-    /// Records between the tracking stage and the server, at least 1.
-    pub record_queue: usize,
-    /// Records that wait for one client, at least 1.
-    pub client_queue: usize,
-    /// A client that takes nothing for this long is disconnected.
-    pub write_timeout: Duration,
-    /// Clients at one time, on the socket, `/events` and the outputs together, at least 1.
-    pub max_clients: usize,
-    /// What is spoken besides.
-    pub outputs: OutputSettings,
-}
-
-/// The protocols of other programs; each is off where its address is none. All addresses must be
-/// loopback: none of them asks who connects.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OutputSettings {
-    /// Address of the Open Gaze API; 127.0.0.1:4242 is where clients look for it.
-    pub open_gaze: Option<SocketAddr>,
-    /// Address of Pupil's request port, 127.0.0.1:50020 for clients; the next two ports as well.
-    pub pupil: Option<SocketAddr>,
-    /// Address of the Eye Tribe's API; 127.0.0.1:6555 for clients.
-    pub eye_tribe: Option<SocketAddr>,
-    /// A broker of MQTT.
-    pub mqtt: Option<MqttSettings>,
-}
-
-/// Records to a broker.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MqttSettings {
-    /// Address of the broker, on loopback.
-    pub broker: SocketAddr,
-    /// First part of every topic.
-    #[serde(default = "default_prefix")]
-    pub prefix: String,
-    /// Second part of every topic; none: the machine's name.
-    #[serde(default)]
-    pub device: Option<String>,
-    /// Whether Home Assistant is told that there is a sensor.
-    #[serde(default)]
-    pub home_assistant: bool,
-}
-
-fn default_prefix() -> String {
-    "gazed".to_owned()
-}
-
-impl MqttSettings {
-    /// The device's name in topics.
-    fn device(&self) -> String {
-        self.device.clone().unwrap_or_else(|| {
-            rustix::system::uname()
-                .nodename()
-                .to_string_lossy()
-                .chars()
-                .map(|char| {
-                    if matches!(char, '/' | '+' | '#') {
-                        '_'
-                    } else {
-                        char
-                    }
-                })
-                .collect()
-        })
-    }
-
-    /// Every mistake in it.
-    pub fn check(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        if !self.broker.ip().is_loopback() {
-            problems.push(format!(
-                "outputs.mqtt.broker = {}: must be a loopback address: gaze leaves the machine by the broker's own bridge",
-                self.broker
-            ));
-        }
-        let device = self.device.as_ref().map(|device| ("device", device));
-        for (key, text) in std::iter::once(("prefix", &self.prefix)).chain(device) {
-            if text.is_empty() || text.len() > 200 || text.contains(['+', '#', '\0']) {
-                problems.push(format!(
-                    "outputs.mqtt.{key} = {text:?}: must be 1 to 200 bytes without + and #"
-                ));
-            }
-        }
-        problems
-    }
-}
-
-impl Default for ServerSettings {
-    /// No Unix socket, the page at [`DEFAULT_LISTEN`].
-    fn default() -> Self {
-        ServerSettings {
-            socket: None,
-            socket_group: None,
-            listen: Some(DEFAULT_LISTEN),
-            record_queue: 1024,
-            // 17 s of samples at 30 frames/s: long enough for a client that pauses to think,
-            // short enough that a dead one costs half a megabyte at most.
-            client_queue: 512,
-            write_timeout: Duration::from_secs(10),
-            max_clients: 256,
-            outputs: OutputSettings::default(),
-        }
-    }
-}
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another gazed answers on the socket.
-    #[error(
-        "{}: another gazed is running on this socket; stop it, or give this one --socket PATH", path.display()
-    )]
-    SocketInUse {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something else is there.
-    #[error(
-        "{}: exists and is not a socket; remove it, or choose another with --socket PATH", path.display()
-    )]
-    NotASocket {
-        /// What is in the way.
-        path: PathBuf,
-    },
-    /// Unix sockets have short names.
-    #[error(
-        "{}: a socket's path has at most 107 bytes and this one has {}; choose a shorter one with --socket PATH",
-        path.display(), path.as_os_str().len()
-    )]
-    SocketPathTooLong {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Opening the socket failed.
-    #[error("{}: cannot open the event socket: {source}; choose another with --socket PATH", path.display())]
-    Socket {
-        /// The path.
-        path: PathBuf,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The group does not exist.
-    #[error(
-        "server.group: there is no group {group:?}; create it with `groupadd --system {group}` or name another"
-    )]
-    NoSuchGroup {
-        /// The name.
-        group: String,
-    },
-    /// The socket cannot be given to the group.
-    #[error(
-        "{}: cannot give the socket to group {group:?}: {source}; run gazed as a member of it", path.display()
-    )]
-    SocketGroup {
-        /// The socket.
-        path: PathBuf,
-        /// The group.
-        group: String,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The page shows a face: never on the network.
-    #[error(
-        "server.listen: {address} is not a loopback address; the page shows the camera picture and is for this machine alone: use 127.0.0.1:{} and, from afar, `ssh -L {0}:127.0.0.1:{0}`", address.port()
-    )]
-    NotLoopback {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The port is taken.
-    #[error(
-        "{address}: the port is taken, perhaps by another gazed; choose another with --listen 127.0.0.1:PORT (0: any free one)"
-    )]
-    PortInUse {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// Opening the port failed.
-    #[error("{address}: cannot open the page's port: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// An output is for this machine alone.
-    #[error(
-        "outputs.{name}: {address} is not a loopback address; this protocol does not ask who connects: use 127.0.0.1:{} and, from afar, `ssh -L {0}:127.0.0.1:{0}`", address.port()
-    )]
-    OutputNotLoopback {
-        /// Its name in the settings.
-        name: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The port of an output is taken.
-    #[error(
-        "outputs.{name}: {address} is taken by another program; stop it or choose another port"
-    )]
-    OutputPortInUse {
-        /// Its name in the settings.
-        name: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The port of an output cannot be opened.
-    #[error("outputs.{name}: cannot open {address}: {source}")]
-    Output {
-        /// Its name in the settings.
-        name: &'static str,
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        source: std::io::Error,
-    },
-    /// The runtime failed to start.
-    #[error("the server's event loop cannot start: {source}")]
-    Runtime {
-        /// The system's words.
-        source: std::io::Error,
-    },
-}
 
 /// A message of a client to the tracking stage, for it to take and answer.
 #[derive(Debug)]
@@ -464,6 +245,7 @@ pub struct Server {
     socket: Option<SocketListener>,
     page: Option<PageListener>,
     outputs: Vec<OutputPort>,
+    pointer: Option<PointerDevice>,
     sender: mpsc::Sender<FromTracking>,
     records: mpsc::Receiver<FromTracking>,
     metrics: Arc<Metrics>,
@@ -479,19 +261,30 @@ impl Server {
     /// # Errors
     /// [`ServerError`], each with what to do about it.
     pub fn bind(settings: ServerSettings, metrics: Arc<Metrics>) -> Result<Self, ServerError> {
-        let page = settings.listen.map(PageListener::bind).transpose()?;
+        let page = settings
+            .listen
+            .map(|address| PageListener::bind(address, &settings.access))
+            .transpose()?;
         let socket = settings
             .socket
             .as_deref()
             .map(|path| SocketListener::bind(path, settings.socket_group.as_deref()))
             .transpose()?;
         let outputs = OutputPort::bind_all(&settings.outputs)?;
+        let pointer = settings
+            .outputs
+            .pointer
+            .as_ref()
+            .map(|_| PointerDevice::create())
+            .transpose()
+            .map_err(|source| ServerError::Pointer { source })?;
         let (sender, records) = mpsc::channel(settings.record_queue.max(1));
         Ok(Server {
             settings,
             socket,
             page,
             outputs,
+            pointer,
             sender,
             records,
             metrics,
@@ -501,6 +294,12 @@ impl Server {
     /// Where the page is; the real port when the settings asked for any (port 0).
     pub fn page_address(&self) -> Option<SocketAddr> {
         self.page.as_ref().map(PageListener::address)
+    }
+
+    /// Whether the page is encrypted, and whether it asks for a token.
+    pub fn page_access(&self) -> (bool, bool) {
+        let AccessSettings { token_file, tls } = &self.settings.access;
+        (tls.is_some(), token_file.is_some())
     }
 
     /// Where the socket is.
@@ -570,8 +369,7 @@ impl Server {
             )));
         }
         if let Some(page) = self.page {
-            let address = page.address();
-            let listener = page.into_async().map_err(failed)?;
+            let (door, listener) = page.into_async().map_err(failed)?;
             let pictures = preview::pictures();
             let watched = Arc::new(Notify::new());
             let state = PageState {
@@ -582,7 +380,7 @@ impl Server {
                 alive: alive.downgrade(),
             };
             tokio::spawn(preview::encode(links.preview, pictures, watched));
-            tokio::spawn(page::serve(listener, address, state));
+            tokio::spawn(page::serve(listener, door, state));
         }
         let shared = OutputsShared::new(&hub, &self.outputs);
         for output in self.outputs {
@@ -598,6 +396,11 @@ impl Server {
         }
         if let Some(mqtt) = hub.settings.outputs.mqtt.clone() {
             tokio::spawn(mqtt::publish(mqtt, Arc::clone(&hub), alive.clone()));
+        }
+        spawn_lsl(&hub, &alive);
+        if let (Some(pointer), Some(device)) = (hub.settings.outputs.pointer.clone(), self.pointer)
+        {
+            tokio::spawn(device.point(pointer, Arc::clone(&hub), alive.clone()));
         }
         tokio::spawn(recent.keep());
         while let Some(sent) = records.recv().await {
@@ -615,6 +418,40 @@ impl Server {
         drop(alive);
         let _ = tokio::time::timeout(DRAIN_TIME, last_alive.recv()).await;
         Ok(())
+    }
+}
+
+#[cfg(feature = "lsl")]
+fn spawn_lsl(hub: &Arc<Hub>, alive: &mpsc::Sender<()>) {
+    if let Some(lsl) = hub.settings.outputs.lsl.clone() {
+        tokio::spawn(lsl::stream(lsl, Arc::clone(hub), alive.clone()));
+    }
+}
+
+#[cfg(not(feature = "lsl"))]
+fn spawn_lsl(hub: &Hub, _: &mpsc::Sender<()>) {
+    if hub.settings.outputs.lsl.is_some() {
+        tracing::warn!("outputs.lsl: this gazed was built without the feature `lsl`");
+    }
+}
+
+/// The virtual pointer, where there is one.
+#[cfg(target_os = "linux")]
+type PointerDevice = pointer::Device<std::fs::File>;
+
+/// uinput is Linux's own.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+enum PointerDevice {}
+
+#[cfg(not(target_os = "linux"))]
+impl PointerDevice {
+    fn create() -> std::io::Result<Self> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    async fn point(self, _: PointerSettings, _: Arc<Hub>, _: mpsc::Sender<()>) {
+        match self {}
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::check_range;
 use crate::recording::SyncPolicy;
-use crate::server::{MqttSettings, OutputSettings};
+use crate::server::{AccessSettings, MqttSettings, OutputSettings, PointerSettings, TlsSettings};
 
 /// Sockets and page.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -17,8 +17,14 @@ pub struct ServerConfig {
     pub socket: Option<PathBuf>,
     /// Group whose members may connect to the socket.
     pub group: Option<String>,
-    /// Address of the page and the WebSocket; loopback.
+    /// Address of the page and the WebSocket; beyond loopback `token_file` and `tls` are needed.
     pub listen: SocketAddr,
+    /// File that holds the token that the page's port asks for.
+    pub token_file: Option<PathBuf>,
+    /// Certificate and key of the page's port.
+    pub tls: Option<TlsSettings>,
+    /// Clients at one time, of all outputs together; 1 to 10000.
+    pub max_clients: u32,
     /// Records that may wait for one client; 16 to 65536.
     pub queue_records: u32,
 }
@@ -29,6 +35,9 @@ impl Default for ServerConfig {
             socket: None,
             group: None,
             listen: crate::server::DEFAULT_LISTEN,
+            token_file: None,
+            tls: None,
+            max_clients: 256,
             queue_records: 512,
         }
     }
@@ -57,11 +66,23 @@ impl ServerConfig {
     pub(super) fn check(&self, problems: &mut Vec<String>) {
         let records = Some(self.queue_records as f32);
         check_range(problems, "server.queue_records", records, [16.0, 65_536.0]);
-        if !self.listen.ip().is_loopback() {
+        let clients = Some(self.max_clients as f32);
+        check_range(problems, "server.max_clients", clients, [1.0, 10_000.0]);
+        if !self.listen.ip().is_loopback()
+            && let Some(lacks) = self.access().lacks()
+        {
             problems.push(format!(
-                "server.listen = {}: must be a loopback address: gaze and picture do not leave the machine",
+                "server.listen = {}: beyond loopback gaze and picture need {lacks}",
                 self.listen
             ));
+        }
+    }
+
+    /// What the page's port asks of those who connect.
+    pub fn access(&self) -> AccessSettings {
+        AccessSettings {
+            token_file: self.token_file.clone(),
+            tls: self.tls.clone(),
         }
     }
 }
@@ -80,6 +101,7 @@ pub(super) fn check_outputs(outputs: &OutputSettings, problems: &mut Vec<String>
         }
     }
     problems.extend(outputs.mqtt.iter().flat_map(MqttSettings::check));
+    problems.extend(outputs.pointer.iter().flat_map(PointerSettings::check));
 }
 
 impl RecordingConfig {

@@ -13,12 +13,22 @@
 //! `raw` and `avg` are the point of regard and the mean of the fixation that goes on, px with the
 //! origin top-left, for both eyes alike; the screen's pixels are those of `[screen]`, else
 //! 1920 x 1080. `time` is milliseconds of the machine's monotonic clock. `psize` is 0: pupils are
-//! not measured. `calibration` requests are answered with 403: calibrate with `gazed calibrate`.
+//! not measured.
+//!
+//! `calibration` requests drive the session that the page runs too: the client shows its points, and
+//! says `pointstart` with the place of each in px and `pointend` when it is over. The last `pointend`
+//! is answered with `calibresult`, once the result is there; one that can be accepted is kept and put
+//! in force. `clear` leaves the person uncalibrated until the daemon is started again, or a client
+//! names the person; no profile is deleted.
+
+mod calibration;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+
+use calibration::Guided;
 
 use super::MAX_BAD_MESSAGES;
 use super::fan_out::Hub;
@@ -42,7 +52,6 @@ const STATE_LOST: u32 = 16;
 
 const OK: u32 = 200;
 const BAD_REQUEST: u32 = 400;
-const FORBIDDEN: u32 = 403;
 const NOT_FOUND: u32 = 404;
 
 /// One client's conversation.
@@ -58,10 +67,11 @@ pub(super) struct EyeTribe {
     frame_rate_hz: f64,
     last_t_us: Option<u64>,
     is_calibrated: bool,
+    guided: Guided,
 }
 
 impl EyeTribe {
-    pub(super) fn new(hub: &Hub) -> Self {
+    pub(super) fn new(hub: &Arc<Hub>) -> Self {
         EyeTribe {
             metrics: Arc::clone(&hub.metrics),
             buffer: Vec::new(),
@@ -73,6 +83,7 @@ impl EyeTribe {
             frame_rate_hz: 30.0,
             last_t_us: None,
             is_calibrated: false,
+            guided: Guided::new(Arc::clone(hub)),
         }
     }
 }
@@ -125,7 +136,23 @@ impl Dialect for EyeTribe {
                 }
                 self.frame = Some(frame);
             }
+            Record::Calibration(calibration) => {
+                let screen_px = self.screen_px();
+                if let Some(answer) = self.guided.follow(calibration, screen_px) {
+                    self.reply(answer, out);
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.guided.is_waiting()
+    }
+
+    fn tick(&mut self, out: &mut Vec<u8>) {
+        for answer in self.guided.look() {
+            self.reply(answer, out);
         }
     }
 }
@@ -142,25 +169,46 @@ impl EyeTribe {
             }
             ("tracker", "get") => self.get(values),
             ("tracker", "set") => self.set(values),
-            ("calibration", _) => (
-                FORBIDDEN,
-                json!({"statusmessage": "calibrate with `gazed calibrate`"}),
-            ),
+            ("calibration", _) => {
+                let screen_px = self.screen_px();
+                if let Some(answer) = self.guided.hear(verb, values, screen_px) {
+                    self.reply(answer, out);
+                }
+                return;
+            }
             _ => (
                 NOT_FOUND,
                 json!({"statusmessage": "no such category or request"}),
             ),
         };
+        self.judge(status);
+        send(
+            out,
+            &json!({"category": category, "request": verb, "statuscode": status, "values": values}),
+        );
+    }
+
+    /// Sends the answer to a calibration request.
+    fn reply(&mut self, answer: calibration::Reply, out: &mut Vec<u8>) {
+        let calibration::Reply {
+            request,
+            status,
+            values,
+        } = answer;
+        self.judge(status);
+        send(
+            out,
+            &json!({"category": "calibration", "request": request, "statuscode": status, "values": values}),
+        );
+    }
+
+    fn judge(&mut self, status: u32) {
         if status == OK {
             self.bad_in_a_row = 0;
         } else {
             self.bad_in_a_row += 1;
             self.metrics.count(Counter::MessagesRefused);
         }
-        send(
-            out,
-            &json!({"category": category, "request": verb, "statuscode": status, "values": values}),
-        );
     }
 
     fn get(&self, wanted: &Value) -> (u32, Value) {
@@ -199,7 +247,8 @@ impl EyeTribe {
             "trackerstate" => u32::from(self.frame.is_none()).wrapping_mul(4).into(),
             "framerate" => self.frame_rate_hz.round().into(),
             "iscalibrated" => self.is_calibrated.into(),
-            "iscalibrating" => false.into(),
+            "iscalibrating" => self.guided.is_on().into(),
+            "calibresult" if self.guided.result().is_some() => self.guided.result()?.clone(),
             "calibresult" => {
                 let calibration = self
                     .header
@@ -338,95 +387,4 @@ fn timestamp(unix_us: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn client() -> EyeTribe {
-        EyeTribe {
-            metrics: Arc::new(Metrics::new()),
-            buffer: Vec::new(),
-            bad_in_a_row: 0,
-            is_pushing: false,
-            header: None,
-            frame: None,
-            resting: Resting::default(),
-            frame_rate_hz: 30.0,
-            last_t_us: None,
-            is_calibrated: false,
-        }
-    }
-
-    fn say(client: &mut EyeTribe, text: &str) -> Vec<Value> {
-        let mut out = Vec::new();
-        let _ = client.hear(text.as_bytes(), &mut out);
-        let text = String::from_utf8(out).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn requests_without_line_ends_and_in_pieces_are_answered() {
-        let mut client = client();
-        let request = r#"{"category":"tracker","request":"get","values":["push","version"]}"#;
-        let (first, second) = request.split_at(30);
-        assert!(say(&mut client, first).is_empty());
-        let answers = say(
-            &mut client,
-            &format!("{second}{{\"category\":\"heartbeat\"}}"),
-        );
-        assert_eq!(answers[0]["values"], json!({"push": false, "version": 1}));
-        assert_eq!(
-            answers[1],
-            json!({"category": "heartbeat", "statuscode": 200})
-        );
-    }
-
-    #[test]
-    fn every_value_of_the_protocol_can_be_asked_for() {
-        for key in [
-            "push",
-            "heartbeatinterval",
-            "version",
-            "trackerstate",
-            "framerate",
-            "iscalibrated",
-            "iscalibrating",
-            "calibresult",
-            "frame",
-            "screenindex",
-            "screenresw",
-            "screenresh",
-            "screenpsyw",
-            "screenpsyh",
-        ] {
-            let request = json!({"category": "tracker", "request": "get", "values": [key]});
-            let answers = say(&mut client(), &request.to_string());
-            assert_eq!(answers[0]["statuscode"], 200, "{key}");
-            assert!(answers[0]["values"].get(key).is_some());
-        }
-    }
-
-    #[test]
-    fn what_is_not_json_ends_the_client_and_wrong_requests_are_told() {
-        let mut client = client();
-        let answers = say(
-            &mut client,
-            r#"{"category":"tracker","request":"get","values":["tea"]}"#,
-        );
-        assert_eq!(answers[0]["statuscode"], 404);
-        let answers = say(
-            &mut client,
-            r#"{"category":"calibration","request":"start"}"#,
-        );
-        assert_eq!(answers[0]["statuscode"], 403);
-        assert!(client.hear(b"hello", &mut Vec::new()).is_break());
-    }
-
-    #[test]
-    fn timestamps_are_dates() {
-        // `date -u -d @1473758332.091`
-        assert_eq!(timestamp(1_473_758_332_091_000), "2016-09-13 09:18:52.091");
-        assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00.000");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
@@ -16,6 +17,9 @@ use crate::demand::{Demand, User, UserKind};
 use crate::metrics::{Counter, Metrics};
 use crate::record::{ErrorRecord, Record, RecordKind, Stage, TimedRecord};
 use crate::scene::SceneTable;
+
+/// Before an output within this process tries again when all clients' places are taken.
+const ADMISSION_RETRY: Duration = Duration::from_secs(2);
 
 /// A record and its text, made once and shared by all clients.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,8 +224,8 @@ impl Hub {
         let mut table = self.table();
         if table.clients.len() >= self.settings.max_clients {
             warn!(
-                "a client on the {transport} was turned away: {} are connected already",
-                table.clients.len()
+                "a client on the {transport} was turned away: {}",
+                self.fullness()
             );
             return Err(TooManyClients);
         }
@@ -248,6 +252,14 @@ impl Hub {
         })
     }
 
+    /// What a client is told that is turned away.
+    pub(super) fn fullness(&self) -> String {
+        format!(
+            "{} clients are connected, as many as server.max_clients allows",
+            self.settings.max_clients
+        )
+    }
+
     /// Sets what a client wants and queues the header in front of it.
     pub(super) fn subscribe(&self, id: u64, kinds: KindSet) {
         let mut table = self.table();
@@ -268,6 +280,40 @@ impl Hub {
                 && let Some(calibration) = table.calibration.clone()
             {
                 self.deliver_or_drop(&mut table, id, calibration);
+            }
+        }
+    }
+
+    /// Hands records of these kinds (all when none are listed) to an output within this process, until
+    /// the daemon stops. An output that is too slow for an event misses what waits for it, and goes on.
+    pub(super) async fn follow(
+        &self,
+        name: &str,
+        kinds: &[RecordKind],
+        mut take: impl FnMut(&Line),
+    ) {
+        let stopped = self.stopped();
+        tokio::pin!(stopped);
+        loop {
+            let Ok(mut admission) = self.admit(name) else {
+                tokio::select! {
+                    () = &mut stopped => return,
+                    () = tokio::time::sleep(ADMISSION_RETRY) => continue,
+                }
+            };
+            self.subscribe(admission.id, KindSet::of(kinds));
+            let is_stopping = tokio::select! {
+                biased;
+                () = &mut stopped => true,
+                () = admission.dropped.notified() => false,
+                () = async {
+                    while let Some(line) = admission.waiting.recv().await {
+                        take(&line);
+                    }
+                } => false,
+            };
+            if is_stopping {
+                return self.forget(admission.id);
             }
         }
     }
@@ -365,6 +411,14 @@ impl Hub {
             }
         }
         self.drop_full(table, &full);
+    }
+
+    /// Whose gaze it is, as the header says.
+    pub(super) fn user(&self) -> Option<String> {
+        match &self.table().header.as_ref()?.record().record {
+            Record::Header(header) => header.user.clone(),
+            _ => None,
+        }
     }
 
     /// Notes another scene.

@@ -5,9 +5,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
-use super::ServerError;
+use tokio_rustls::rustls::ServerConfig;
+
+use super::access::{self, Gate};
+use super::{AccessSettings, ServerError};
 
 /// Readable and writable for the owner and the group.
 const SOCKET_MODE: u32 = 0o660;
@@ -19,14 +23,25 @@ const MAX_SOCKET_PATH: usize = 107;
 #[derive(Debug)]
 pub(super) struct PageListener {
     listener: std::net::TcpListener,
-    address: SocketAddr,
+    door: PageDoor,
+}
+
+/// How the page's port is guarded.
+#[derive(Debug)]
+pub(super) struct PageDoor {
+    pub(super) address: SocketAddr,
+    pub(super) gate: Option<Gate>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
 impl PageListener {
-    pub(super) fn bind(address: SocketAddr) -> Result<Self, ServerError> {
-        if !address.ip().is_loopback() {
-            return Err(ServerError::NotLoopback { address });
+    pub(super) fn bind(address: SocketAddr, access: &AccessSettings) -> Result<Self, ServerError> {
+        if !address.ip().is_loopback()
+            && let Some(lacks) = access.lacks()
+        {
+            return Err(ServerError::NotLoopback { address, lacks });
         }
+        let tls = access.tls.as_ref().map(access::tls).transpose()?;
         let failed = |source: io::Error| match source.kind() {
             ErrorKind::AddrInUse => ServerError::PortInUse { address },
             _ => ServerError::Listen { address, source },
@@ -34,16 +49,24 @@ impl PageListener {
         let listener = std::net::TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(PageListener { listener, address })
+        let token_file = access.token_file.as_deref();
+        let gate = token_file
+            .map(|path| Gate::load(path, address.port(), tls.is_some()))
+            .transpose()?;
+        Ok(PageListener {
+            listener,
+            door: PageDoor { address, gate, tls },
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address
     }
 
-    /// The listener for the event loop; must be called inside it.
-    pub(super) fn into_async(self) -> io::Result<tokio::net::TcpListener> {
-        tokio::net::TcpListener::from_std(self.listener)
+    /// The listener for the event loop, and how it is guarded; must be called inside the loop.
+    pub(super) fn into_async(self) -> io::Result<(PageDoor, tokio::net::TcpListener)> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        Ok((self.door, listener))
     }
 }
 
@@ -230,11 +253,25 @@ mod tests {
 
     #[test]
     fn the_page_is_for_this_machine_alone_and_its_port_for_one_daemon() {
+        let open = AccessSettings::default();
         let everywhere = SocketAddr::from(([0, 0, 0, 0], 7880));
-        let refused = PageListener::bind(everywhere).unwrap_err();
-        assert!(refused.to_string().contains("ssh -L 7880:127.0.0.1:7880"));
-        let first = PageListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let refused = PageListener::bind(first.address()).unwrap_err();
+        let refused = PageListener::bind(everywhere, &open).unwrap_err();
+        let words = refused.to_string();
+        for part in [
+            "ssh -L 7880:127.0.0.1:7880",
+            "server.token_file and server.tls",
+        ] {
+            assert!(words.contains(part), "{words}");
+        }
+        let half = AccessSettings {
+            token_file: Some("/nowhere".into()),
+            tls: None,
+        };
+        let refused = PageListener::bind(everywhere, &half).unwrap_err();
+        assert!(refused.to_string().contains("needs server.tls"));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = PageListener::bind(any, &open).unwrap();
+        let refused = PageListener::bind(first.address(), &open).unwrap_err();
         assert!(matches!(refused, ServerError::PortInUse { .. }));
     }
 }

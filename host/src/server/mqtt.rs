@@ -26,6 +26,24 @@
 //! topic gazed/# out 1
 //! ```
 //!
+//! # Many devices
+//!
+//! Each device publishes to a broker on itself; the bridge above sends what is wanted on to one broker
+//! in the middle, which keeps retained states and last wills of all under `gazed/DEVICE/…`. A bridge
+//! that sends events alone (`topic gazed/+/fixation out 1` and the like, or `samples = false` in the
+//! settings) sends an eighth of the bytes. A broker of its own (`mqtt_fleet.py` in `tests/clients`;
+//! mosquitto 2.0.11, one subscriber to everything, two cores of a shared AMD EPYC virtual machine,
+//! broker and load at raised priority beside other work) takes of 1,000 devices:
+//!
+//! | a device sends | messages/s | MiB/s | broker | its memory | late at the subscriber, median and 99 % |
+//! |---|---|---|---|---|---|
+//! | events alone | 15,700 | 3.2 | 22 % of a core | 10 MiB | 2 and 12 ms |
+//! | events and 30 samples a second | 44,800 | 25 | 40 % of a core | 10 MiB | 5 and 23 ms |
+//!
+//! Nothing was lost in either. mosquitto uses one core: by its share of it, that is full at about 2,500 such devices with
+//! samples, or 4,500 with events alone. Beyond, share them among brokers bridged to each other by topic, or use
+//! a broker that clusters (EMQX, VerneMQ, HiveMQ). gazed itself needs no change for that.
+//!
 //! While the broker is away records for it are dropped and counted (`mqtt_records_dropped` of
 //! `/status`), and it is tried again.
 
@@ -41,7 +59,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::MqttSettings;
-use super::fan_out::{Hub, KindSet, Line};
+use super::fan_out::{Hub, Line};
 use crate::metrics::Counter;
 use crate::record::{Record, RecordKind, Sample};
 
@@ -91,56 +109,21 @@ pub(super) async fn publish(settings: MqttSettings, hub: Arc<Hub>, _alive: mpsc:
     };
     let connected = tokio::spawn(keep_connected(connection, Arc::clone(&link), greeting));
     let mut looking = Looking::default();
-    loop {
-        let Ok(mut admission) = hub.admit("mqtt") else {
-            tokio::time::sleep(RETRY).await;
-            continue;
-        };
-        hub.subscribe(admission.id, KindSet::of(&[]));
-        let is_stopping = tokio::select! {
-            biased;
-            () = hub.stopped() => true,
-            // Disconnected by the fan-out: the broker was too slow for an event. Once more.
-            () = admission.dropped.notified() => false,
-            () = take_records(&mut admission.waiting, &link, &topics, &mut looking) => false,
-        };
-        if is_stopping {
-            hub.forget(admission.id);
-            break;
+    hub.follow("mqtt", &[], |line| {
+        let record = &line.record().record;
+        if let Record::Sample(sample) = record {
+            link.tell_looking(&topics, looking.step(sample));
         }
-    }
+        if let Some(kind) = record.kind()
+            && (kind != RecordKind::Sample || settings.samples)
+        {
+            link.pass_on(&topics, kind, line);
+        }
+    })
+    .await;
     link.send(&topics.of("status"), "offline", QoS::AtLeastOnce, true);
     let _ = tokio::time::timeout(LAST_WORD, link.client.disconnect()).await;
     let _ = tokio::time::timeout(LAST_WORD, connected).await;
-}
-
-async fn take_records(
-    waiting: &mut mpsc::Receiver<Line>,
-    link: &Link,
-    topics: &Topics,
-    looking: &mut Looking,
-) {
-    while let Some(line) = waiting.recv().await {
-        let record = &line.record().record;
-        if let Record::Sample(sample) = record
-            && let Some(is_looking) = looking.step(sample)
-        {
-            *link.is_looking() = Some(is_looking);
-            link.send(
-                &topics.of("looking"),
-                on_off(is_looking),
-                QoS::AtLeastOnce,
-                true,
-            );
-        }
-        let Some(kind) = record.kind() else { continue };
-        let quality = match kind {
-            RecordKind::Sample => QoS::AtMostOnce,
-            _ => QoS::AtLeastOnce,
-        };
-        let topic = topics.of(&crate::recording::word(&kind));
-        link.send(&topic, line.message().as_str(), quality, false);
-    }
 }
 
 fn on_off(is_on: bool) -> &'static str {
@@ -174,6 +157,24 @@ impl Link {
         self.is_looking
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether somebody looks, when that has changed.
+    fn tell_looking(&self, topics: &Topics, change: Option<bool>) {
+        let Some(is_looking) = change else { return };
+        *self.is_looking() = Some(is_looking);
+        let (topic, word) = (topics.of("looking"), on_off(is_looking));
+        self.send(&topic, word, QoS::AtLeastOnce, true);
+    }
+
+    /// Sends a record: samples at most once, events at least once.
+    fn pass_on(&self, topics: &Topics, kind: RecordKind, line: &Line) {
+        let quality = match kind {
+            RecordKind::Sample => QoS::AtMostOnce,
+            _ => QoS::AtLeastOnce,
+        };
+        let topic = topics.of(&crate::recording::word(&kind));
+        self.send(&topic, line.message().as_str(), quality, false);
     }
 
     /// Sends, or drops and counts.

@@ -27,8 +27,8 @@
 //! CALIBRATE_DELAY, then its samples count for CALIBRATE_TIMEOUT. A result that is good enough is kept and put in
 //! force. The client shows the points: CALIBRATE_SHOW shows nothing here.
 //!
-//! PsychoPy on the same machine: name the tracker `127.0.0.2` and not `127.0.0.1`, or it takes our
-//! clock for its own and shifts event times.
+//! PsychoPy on the same machine: let gazed listen on `127.0.0.2:4242` and name the tracker so, or it
+//! takes our clock for its own and shifts event times.
 
 mod calibration;
 mod message;
@@ -37,18 +37,14 @@ mod rec;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gaze_calibration::UserName;
-use tokio::sync::oneshot;
-
 use calibration::{Plan, Telling};
 use message::{Command, Element, Parser, Verb};
 use rec::{GROUPS, Past, UserData};
 
+use super::driving::{self, Driving};
 use super::fan_out::Hub;
 use super::output::Dialect;
-use super::{Control, ControlRequest};
 use crate::metrics::Counter;
-use crate::personal::PersonalMessage;
 use crate::record::{
     CalibrateMessage, Calibration, Header, Purpose, Record, Stage, TargetResult, TimedRecord,
 };
@@ -61,9 +57,6 @@ const DEFAULT_POINTS: [[f64; 2]; 5] = [
     [0.15, 0.85],
     [0.15, 0.15],
 ];
-
-/// Whose calibration it is when nobody is named in the settings.
-const DEFAULT_USER: &str = "default";
 
 /// Most points of a calibration.
 const MOST_POINTS: usize = 64;
@@ -135,21 +128,20 @@ pub(super) struct OpenGaze {
     last_t_us: Option<u64>,
     user_sent: u64,
     telling: Telling,
-    /// The answer to a start that is not there yet.
-    starting: Option<oneshot::Receiver<Result<(), String>>>,
+    driving: Driving,
     /// Number of the calibration that this client started.
-    driving: Option<u64>,
+    started: Option<u64>,
 }
 
 /// A client that leaves takes its calibration along: nobody shows the points any more.
 impl Drop for OpenGaze {
     fn drop(&mut self) {
         let mut shared = self.shared();
-        let is_driving = self.driving == Some(shared.starts) && shared.is_calibrating;
+        let is_driving = self.started == Some(shared.starts) && shared.is_calibrating;
         shared.is_calibrating &= !is_driving;
         drop(shared);
         if is_driving {
-            self.ask(CalibrateMessage::Discard);
+            driving::ask(&self.hub, CalibrateMessage::Discard);
         }
     }
 }
@@ -163,6 +155,7 @@ impl OpenGaze {
         };
         OpenGaze {
             shared,
+            driving: Driving::new(Arc::clone(&hub)),
             hub,
             parser: Parser::default(),
             is_sending: false,
@@ -174,8 +167,7 @@ impl OpenGaze {
             last_t_us: None,
             user_sent,
             telling: Telling::default(),
-            starting: None,
-            driving: None,
+            started: None,
         }
     }
 }
@@ -222,22 +214,14 @@ impl Dialect for OpenGaze {
     }
 
     fn is_waiting(&self) -> bool {
-        self.starting.is_some()
+        self.driving.is_waiting()
     }
 
     fn tick(&mut self, out: &mut Vec<u8>) {
-        let Some(starting) = &mut self.starting else {
-            return;
-        };
-        match starting.try_recv() {
-            Err(oneshot::error::TryRecvError::Empty) => {}
-            Ok(Ok(())) => self.starting = None,
-            Ok(Err(_)) | Err(oneshot::error::TryRecvError::Closed) => {
-                // The client waits for a result: there is none.
-                self.starting = None;
-                self.end_driving();
-                self.telling.refuse(out);
-            }
+        if self.driving.refused().is_some() {
+            // The client waits for a result: there is none.
+            self.end_driving();
+            self.telling.refuse(out);
         }
     }
 }
@@ -253,21 +237,15 @@ impl OpenGaze {
             self.end_driving();
             if calibration.stage == Stage::Review {
                 // Not good enough to be kept, and nobody is there to judge.
-                self.ask(CalibrateMessage::Discard);
+                driving::ask(&self.hub, CalibrateMessage::Discard);
             }
         }
     }
 
     fn end_driving(&mut self) {
-        self.driving = None;
+        self.started = None;
+        self.driving.end();
         self.shared().is_calibrating = false;
-    }
-
-    /// Hands a message to the session; none when it is too busy.
-    fn ask(&self, message: CalibrateMessage) -> Option<oneshot::Receiver<Result<(), String>>> {
-        let control = Control::Personal(PersonalMessage::Calibrate(message));
-        let (request, answer) = ControlRequest::new(control);
-        self.hub.controls.try_send(request).ok().map(|()| answer)
     }
 
     /// CALIBRATE_START and CALIBRATE_SHOW, and what came out.
@@ -281,7 +259,7 @@ impl OpenGaze {
                     return false;
                 }
                 if !is_on && std::mem::take(&mut self.shared().is_calibrating) {
-                    self.ask(CalibrateMessage::Discard);
+                    driving::ask(&self.hub, CalibrateMessage::Discard);
                 }
                 Element::with_id(out, "ACK", &command.id)
                     .with("STATE", u8::from(is_on))
@@ -320,11 +298,7 @@ impl OpenGaze {
     }
 
     fn start(&mut self) -> bool {
-        let user = self
-            .header
-            .as_ref()
-            .and_then(|header| header.user.as_deref());
-        let Ok(user) = UserName::new(user.unwrap_or(DEFAULT_USER)) else {
+        let Some(user) = driving::present_user(&self.hub) else {
             return false;
         };
         // Without points the session would show its own, which this client does not.
@@ -332,16 +306,15 @@ impl OpenGaze {
             return false;
         }
         let start = self.shared().plan.start(user);
-        let Some(answer) = self.ask(CalibrateMessage::Start(start)) else {
+        if !self.driving.start(CalibrateMessage::Start(start)) {
             return false;
-        };
-        self.starting = Some(answer);
+        }
         let mut shared = self.shared();
         shared.is_calibrating = true;
         shared.starts += 1;
         let number = shared.starts;
         drop(shared);
-        self.driving = Some(number);
+        self.started = Some(number);
         self.telling.begin();
         true
     }

@@ -3,7 +3,9 @@
 //! The port is open to every program on the machine, and a browser is one that runs other
 //! people's programs. Any web site may make the browser send requests to loopback, and by
 //! pointing its own name at 127.0.0.1 (DNS rebinding) it may even read the answers. So a request
-//! must name this machine in `Host`, and a browser's `Origin` must be the page's own.
+//! must name this machine in `Host`, and a browser's `Origin` must be the page's own. Beyond
+//! loopback the machine has names that it does not know of: there the token and the certificate
+//! keep others out, and `Origin` must be what `Host` says.
 
 use std::net::IpAddr;
 
@@ -32,19 +34,40 @@ impl Refused {
     }
 }
 
-/// Lets a request pass that is meant for this machine's `port` and not sent by a web site.
-pub(super) fn check(headers: &HeaderMap, port: u16) -> Result<(), Refused> {
+/// Where requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Door {
+    /// The port on loopback; none for an address that others can reach.
+    pub(super) loopback_port: Option<u16>,
+    /// `http://` or `https://`.
+    pub(super) scheme: &'static str,
+}
+
+impl Door {
+    fn is_own(self, authority: &str) -> bool {
+        self.loopback_port
+            .is_none_or(|port| is_own_authority(authority, port))
+    }
+}
+
+/// Lets a request pass that is meant for this door and not sent by another web site.
+pub(super) fn check(headers: &HeaderMap, door: Door) -> Result<(), Refused> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok());
-    if hosts.next().is_some() || !host.is_some_and(|host| is_own_authority(host, port)) {
+    let (None, Some(host)) = (hosts.next(), host.filter(|host| door.is_own(host))) else {
         return Err(Refused::Host);
-    }
+    };
     for origin in headers.get_all(header::ORIGIN) {
         let authority = origin
             .to_str()
             .ok()
-            .and_then(|origin| origin.strip_prefix("http://"));
-        if !authority.is_some_and(|authority| is_own_authority(authority, port)) {
+            .and_then(|origin| origin.strip_prefix(door.scheme));
+        // On loopback one name is as good as another.
+        let is_own = |authority: &str| match door.loopback_port {
+            Some(_) => door.is_own(authority),
+            None => authority.eq_ignore_ascii_case(host),
+        };
+        if !authority.is_some_and(is_own) {
             return Err(Refused::Origin);
         }
     }
@@ -87,12 +110,44 @@ fn is_loopback_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(pairs: &[(&'static str, &str)]) -> Result<(), Refused> {
+    fn asked_at(door: Door, pairs: &[(&'static str, &str)]) -> Result<(), Refused> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        check(&headers, 7880)
+        check(&headers, door)
+    }
+
+    fn asked(pairs: &[(&'static str, &str)]) -> Result<(), Refused> {
+        let door = Door {
+            loopback_port: Some(7880),
+            scheme: "http://",
+        };
+        asked_at(door, pairs)
+    }
+
+    #[test]
+    fn beyond_loopback_the_origin_must_be_the_host() {
+        let door = Door {
+            loopback_port: None,
+            scheme: "https://",
+        };
+        let host = ("host", "pi.local:7880");
+        assert_eq!(asked_at(door, &[host]), Ok(()));
+        assert_eq!(
+            asked_at(door, &[host, ("origin", "https://pi.local:7880")]),
+            Ok(())
+        );
+        for origin in [
+            "http://pi.local:7880",
+            "https://evil.example",
+            "https://pi.local",
+            "null",
+        ] {
+            let found = asked_at(door, &[host, ("origin", origin)]);
+            assert_eq!(found, Err(Refused::Origin), "{origin}");
+        }
+        assert_eq!(asked_at(door, &[]), Err(Refused::Host));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::fan_out::{Admission, Hub, KindSet};
 use super::{OutputSettings, ServerError};
-use crate::record::TimedRecord;
+use crate::record::{RecordKind, TimedRecord};
 
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -159,9 +159,9 @@ pub(super) trait Dialect: Send {
     /// Takes a record.
     fn tell(&mut self, record: &TimedRecord, out: &mut Vec<u8>);
 
-    /// Whether the client is told records at all.
-    fn wants_records(&self) -> bool {
-        true
+    /// The records that the client is told of, all when none are named; none: nothing at all.
+    fn kinds(&self) -> Option<&'static [RecordKind]> {
+        Some(&[])
     }
 
     /// Whether something is to be done at a certain time, so that [`Self::tick`] must be called.
@@ -180,7 +180,7 @@ enum Ended {
     Unread,
 }
 
-/// Talks with one client, subscribed to everything, until one of both leaves.
+/// Talks with one client until one of both leaves.
 pub(super) async fn converse(
     stream: TcpStream,
     hub: Arc<Hub>,
@@ -191,8 +191,8 @@ pub(super) async fn converse(
         return;
     };
     let id = admission.id;
-    if dialect.wants_records() {
-        hub.subscribe(id, KindSet::of(&[]));
+    if let Some(kinds) = dialect.kinds() {
+        hub.subscribe(id, KindSet::of(kinds));
     }
     match talk(stream, &hub, &mut admission, &mut dialect).await {
         Ended::Gone => hub.forget(id),

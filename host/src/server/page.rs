@@ -10,34 +10,40 @@
 //! | `/status` | rates, latencies and counts as JSON |
 //! | `/scene` | the announced objects as JSON; `scene_change` of the status goes up with them |
 //!
-//! Every request is checked by [`super::origin`]; nothing is loaded from elsewhere, nothing is
-//! stored in the browser's cache, and there are no cookies.
+//! Every request is checked by [`super::origin`], and where a token is set by [`super::access`];
+//! nothing is loaded from elsewhere, nothing is stored in the browser's cache, and there is no
+//! cookie but the one that stands for the token.
 
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc, watch};
+use tracing::warn;
 
+use super::MAX_MESSAGE_BYTES;
+use super::access::{Entry, Gate};
 use super::fan_out::{Hub, Line};
+use super::http::{self, Peer, Place};
+use super::listener::PageDoor;
+use super::origin::{self, Door};
 use super::preview::PictureMessage;
 use super::scene_view::SceneView;
 use super::session::Session;
 use super::status::RecentMetrics;
-use super::{MAX_MESSAGE_BYTES, origin};
 use crate::demand::UserKind;
 use crate::edid;
+use crate::metrics::Counter;
 use crate::record::RecordKind;
 
 const PAGE: &str = include_str!("page/index.html");
@@ -46,6 +52,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 const CALIBRATE_PAGE: &str = include_str!("page/calibrate.html");
 const CALIBRATE_STYLE: &str = include_str!("page/calibrate.css");
 const CALIBRATE_SCRIPT: &str = include_str!("page/calibrate.js");
+const ENTER_PAGE: &str = include_str!("page/enter.html");
 const ICON: &str = include_str!("page/icon.svg");
 
 /// What is read of a client at once.
@@ -54,13 +61,24 @@ const READ_BUFFER: usize = 2048;
 /// How long a client has to take the closing message.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Connections for the page and its numbers, beside those of clients.
+const MORE_CONNECTIONS: usize = 64;
+
 /// Said with every answer: nothing from elsewhere, in no frame, in no cache.
-fn headers(port: u16) -> HeaderMap {
+fn headers(door: Door) -> HeaderMap {
     // `'self'` covers the WebSockets in current browsers; older ones want them named.
+    let sockets = match door.loopback_port {
+        Some(port) => {
+            let scheme = door.scheme.replace("http", "ws");
+            format!(" {scheme}localhost:{port} {scheme}127.0.0.1:{port}")
+        }
+        None => String::new(),
+    };
+    // The form that asks for the token is the page's only one.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-         connect-src 'self' ws://localhost:{port} ws://127.0.0.1:{port}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         connect-src 'self'{sockets}; \
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     );
     let policy = HeaderValue::try_from(policy).expect("the policy is ASCII");
     let value = HeaderValue::from_static;
@@ -90,13 +108,26 @@ pub(super) struct PageState {
 }
 
 /// Serves the page for ever.
-pub(super) async fn serve(
-    listener: tokio::net::TcpListener,
-    address: SocketAddr,
-    state: PageState,
-) -> std::io::Result<()> {
-    let port = address.port();
-    let headers = headers(port);
+pub(super) async fn serve(listener: tokio::net::TcpListener, page: PageDoor, state: PageState) {
+    let door = Door {
+        loopback_port: page
+            .address
+            .ip()
+            .is_loopback()
+            .then_some(page.address.port()),
+        scheme: if page.tls.is_some() {
+            "https://"
+        } else {
+            "http://"
+        },
+    };
+    let headers = headers(door);
+    let guard = Arc::new(Guard {
+        door,
+        gate: page.gate,
+        hub: Arc::clone(&state.hub),
+    });
+    let max_connections = state.hub.settings.max_clients + MORE_CONNECTIONS;
     let routes = Router::new()
         .route("/", get(async || file("text/html; charset=utf-8", PAGE)))
         .route(
@@ -128,16 +159,78 @@ pub(super) async fn serve(
         .with_state(state)
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let headers = headers.clone();
+            let guard = Arc::clone(&guard);
             async move {
-                let mut response = match origin::check(request.headers(), port) {
-                    Ok(()) => next.run(request).await,
-                    Err(refused) => (StatusCode::FORBIDDEN, refused.words()).into_response(),
+                let mut response = match guard.refusal(&request) {
+                    None => next.run(request).await,
+                    Some(refusal) => refusal,
                 };
                 response.headers_mut().extend(headers);
                 response
             }
         }));
-    axum::serve(listener, routes).await
+    http::serve(listener, page.tls, routes, max_connections).await;
+}
+
+/// Decides which requests are answered.
+struct Guard {
+    door: Door,
+    gate: Option<Gate>,
+    hub: Arc<Hub>,
+}
+
+impl Guard {
+    /// What a request gets instead of its answer; none when it may pass.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        if let Err(refused) = origin::check(request.headers(), self.door) {
+            return Some((StatusCode::FORBIDDEN, refused.words()).into_response());
+        }
+        let gate = self.gate.as_ref()?;
+        let path = request.uri().path();
+        // What the form that asks for the token is drawn with.
+        if matches!(path, "/page.css" | "/icon.svg") {
+            return None;
+        }
+        let Peer(from) = *request
+            .extensions()
+            .get::<Peer>()
+            .expect("every connection says who it is from");
+        let is_page = matches!(path, "/" | "/calibrate");
+        match gate.ask(from, request.headers(), request.uri(), Instant::now()) {
+            Entry::Open => None,
+            Entry::OpenByAddress if is_page => {
+                let told = [
+                    (header::LOCATION, path.to_owned()),
+                    (header::SET_COOKIE, gate.set_cookie()),
+                ];
+                Some((StatusCode::SEE_OTHER, told).into_response())
+            }
+            Entry::OpenByAddress => None,
+            Entry::NoToken => Some(unknown(is_page)),
+            Entry::WrongToken => {
+                self.hub.metrics.count(Counter::TokensRefused);
+                warn!("{from} gave a wrong token");
+                Some(unknown(is_page))
+            }
+            Entry::Wait(wait) => {
+                let seconds = wait.as_secs() + 1;
+                let words = format!("429: a wrong token was given; try again in {seconds} s\n");
+                let told = [(header::RETRY_AFTER, seconds.to_string())];
+                Some((StatusCode::TOO_MANY_REQUESTS, told, words).into_response())
+            }
+        }
+    }
+}
+
+/// The answer to a request without the token: a form where a person may be looking.
+fn unknown(is_page: bool) -> Response {
+    let told = [(header::WWW_AUTHENTICATE, "Bearer realm=\"gazed\"")];
+    if is_page {
+        let form = file("text/html; charset=utf-8", ENTER_PAGE);
+        return (StatusCode::UNAUTHORIZED, told, form).into_response();
+    }
+    let words = "401: gazed asks for its token: `Authorization: Bearer TOKEN`, or `?token=TOKEN`\n";
+    (StatusCode::UNAUTHORIZED, told, words).into_response()
 }
 
 fn file(content_type: &'static str, content: &'static str) -> impl IntoResponse {
@@ -165,6 +258,7 @@ struct EventsQuery {
 
 async fn events(
     State(state): State<PageState>,
+    Extension(place): Extension<Place>,
     Query(query): Query<EventsQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -180,7 +274,7 @@ async fn events(
         .on_upgrade(async move |socket| {
             let alive = state.alive.upgrade();
             send_events(socket, &state.hub, kinds.as_deref()).await;
-            drop(alive);
+            drop((alive, place));
         })
 }
 
@@ -206,7 +300,11 @@ enum Sent {
 
 async fn send_events(mut socket: WebSocket, hub: &Arc<Hub>, kinds: Option<&[RecordKind]>) {
     let Ok(mut admission) = hub.admit("page") else {
-        let _ = socket.send(close(close_code::AGAIN)).await;
+        let full = Message::Close(Some(CloseFrame {
+            code: close_code::AGAIN,
+            reason: hub.fullness().into(),
+        }));
+        let _ = socket.send(full).await;
         return;
     };
     let id = admission.id;
@@ -296,10 +394,17 @@ async fn write_messages(
     Sent::All(writer)
 }
 
-async fn picture(State(state): State<PageState>, upgrade: WebSocketUpgrade) -> Response {
+async fn picture(
+    State(state): State<PageState>,
+    Extension(place): Extension<Place>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         .max_message_size(1024)
-        .on_upgrade(async move |socket| send_pictures(socket, state).await)
+        .on_upgrade(async move |socket| {
+            send_pictures(socket, state).await;
+            drop(place);
+        })
 }
 
 /// Sends the newest picture, again and again; a slow watcher gets fewer.

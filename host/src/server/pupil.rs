@@ -28,8 +28,13 @@
 //! Positions in mm are on the screen's own axes: origin top-left, x right, y down, z away from the
 //! observer. Requests: `SUB_PORT`, `PUB_PORT`, `t`, `T <seconds>`, `v`; `R`, `r` and `C`, `c`
 //! publish the notification that Pupil publishes and are answered `OK`. Nothing is recorded for
-//! `R`: that is `gazed record`. `C` is answered by `notify.calibration.failed`; calibrate with
-//! `gazed calibrate`. A message to the request port is passed on.
+//! `R`: that is `gazed record`. A message to the request port is passed on.
+//!
+//! `C`, or the notification `calibration.should_start`, begins a calibration of the person that the
+//! daemon follows; `c`, or `calibration.should_stop`, ends it. As with Pupil Capture the client
+//! shows nothing: the page `/calibrate`, open on the screen, shows nine targets and four that judge.
+//! A result that can be accepted is kept and put in force. Every calibration, whoever began it, is
+//! told as `notify.calibration.started` and `…successful`, `…failed` (with `reason`) or `…stopped`.
 
 mod messages;
 
@@ -42,12 +47,13 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
+use super::driving::{self, Driving};
 use super::fan_out::Hub;
 use super::output::Dialect;
 use super::zmtp::{Connection, Heard, SocketType, push_message};
 use crate::clock::CaptureTime;
 use crate::metrics::Counter;
-use crate::record::TimedRecord;
+use crate::record::{CalibrateMessage, Record, RecordKind, Stage, StartMessage, TimedRecord};
 
 use messages::Messages;
 
@@ -97,13 +103,19 @@ impl PupilShared {
     }
 
     fn notify(&self, subject: &str, more: Value) {
-        let topic = format!("notify.{subject}");
-        let mut notification = json!({ "subject": subject, "topic": topic });
-        if let (Some(map), Value::Object(more)) = (notification.as_object_mut(), more) {
-            map.extend(more);
-        }
+        let (topic, notification) = notification(subject, more);
         self.pass_on(vec![topic.into_bytes(), packed(&notification)]);
     }
+}
+
+/// A notification and its topic.
+fn notification(subject: &str, more: Value) -> (String, Value) {
+    let topic = format!("notify.{subject}");
+    let mut notification = json!({ "subject": subject, "topic": topic });
+    if let (Some(map), Value::Object(more)) = (notification.as_object_mut(), more) {
+        map.extend(more);
+    }
+    (topic, notification)
 }
 
 /// As msgpack.
@@ -116,49 +128,63 @@ fn packed(value: &Value) -> Vec<u8> {
 pub(super) struct Remote {
     shared: Arc<PupilShared>,
     connection: Connection,
+    driving: Driving,
 }
 
 impl Remote {
     pub(super) fn new(shared: Arc<PupilShared>) -> Self {
         Remote {
-            shared,
             connection: Connection::new(SocketType::Rep),
+            driving: Driving::new(Arc::clone(&shared.hub)),
+            shared,
         }
     }
 }
 
 impl Dialect for Remote {
     fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
-        let shared = &self.shared;
-        let fed = self.connection.feed(bytes, out, |heard, out| {
+        let Remote {
+            shared,
+            connection,
+            driving,
+        } = self;
+        let fed = connection.feed(bytes, out, |heard, out| {
             if let Heard::Message(parts) = heard {
-                answer(shared, parts, out);
+                answer(shared, driving, parts, out);
             }
         });
         ended(shared, fed.is_err())
     }
 
-    fn tell(&mut self, _: &TimedRecord, _: &mut Vec<u8>) {}
+    fn tell(&mut self, record: &TimedRecord, _: &mut Vec<u8>) {
+        follow(&self.shared, &mut self.driving, record);
+    }
 
-    fn wants_records(&self) -> bool {
-        false
+    fn kinds(&self) -> Option<&'static [RecordKind]> {
+        Some(&[RecordKind::Calibration])
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.driving.is_waiting()
+    }
+
+    fn tick(&mut self, _: &mut Vec<u8>) {
+        tell_refusal(&self.shared, &mut self.driving);
     }
 }
 
 /// Answers a request: what is before the empty part leads back, the rest is the request.
-fn answer(shared: &PupilShared, parts: Vec<Vec<u8>>, out: &mut Vec<u8>) {
+fn answer(shared: &PupilShared, driving: &mut Driving, parts: Vec<Vec<u8>>, out: &mut Vec<u8>) {
     let Some(empty) = parts.iter().position(Vec::is_empty) else {
         return;
     };
     let (way_back, request) = parts.split_at(empty + 1);
     let answer = match request {
         [] => return,
-        [only] => command(shared, &String::from_utf8_lossy(only)),
+        [only] => command(shared, driving, &String::from_utf8_lossy(only)),
         [topic, ..] => {
             shared.pass_on(request.to_vec());
-            if topic.starts_with(b"notify.calibration.should_start") {
-                refuse_calibration(shared);
-            }
+            obey(shared, driving, topic);
             "Message forwarded.".to_owned()
         }
     };
@@ -167,7 +193,49 @@ fn answer(shared: &PupilShared, parts: Vec<Vec<u8>>, out: &mut Vec<u8>) {
     push_message(out, &message);
 }
 
-fn command(shared: &PupilShared, text: &str) -> String {
+/// Does what a notification asks, if it is one that is heard here.
+fn obey(shared: &PupilShared, driving: &mut Driving, topic: &[u8]) {
+    match topic {
+        b"notify.calibration.should_start" => {
+            let start = driving::present_user(&shared.hub).map(|user| StartMessage {
+                placing: false,
+                accept: true,
+                ..StartMessage::new(user)
+            });
+            let is_asked = start.is_some_and(|start| driving.start(CalibrateMessage::Start(start)));
+            if !is_asked {
+                shared.notify("calibration.failed", json!({ "reason": driving::BUSY }));
+            }
+        }
+        b"notify.calibration.should_stop" => {
+            driving::ask(&shared.hub, CalibrateMessage::Discard);
+        }
+        _ => {}
+    }
+}
+
+/// Says so when the session that this client asked for was refused.
+fn tell_refusal(shared: &PupilShared, driving: &mut Driving) {
+    if let Some(reason) = driving.refused() {
+        shared.notify("calibration.failed", json!({ "reason": reason }));
+    }
+}
+
+/// Follows the session that this client began.
+fn follow(shared: &PupilShared, driving: &mut Driving, record: &TimedRecord) {
+    let Record::Calibration(calibration) = &record.record else {
+        return;
+    };
+    if driving.is_on() && driving::is_at_end(calibration) {
+        driving.end();
+        if calibration.stage == Stage::Review {
+            // Not good enough to be kept by itself, and nobody is there to judge.
+            driving::ask(&shared.hub, CalibrateMessage::Discard);
+        }
+    }
+}
+
+fn command(shared: &PupilShared, driving: &mut Driving, text: &str) -> String {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     match word {
         "SUB_PORT" => shared.sub_port.to_string(),
@@ -192,20 +260,16 @@ fn command(shared: &PupilShared, text: &str) -> String {
         }
         "C" => {
             shared.notify("calibration.should_start", json!({}));
-            refuse_calibration(shared);
+            obey(shared, driving, b"notify.calibration.should_start");
             "OK".to_owned()
         }
         "c" => {
             shared.notify("calibration.should_stop", json!({}));
+            obey(shared, driving, b"notify.calibration.should_stop");
             "OK".to_owned()
         }
         _ => "Unknown command.".to_owned(),
     }
-}
-
-fn refuse_calibration(shared: &PupilShared) {
-    let reason = "gazed is calibrated by its own page and by `gazed calibrate`";
-    shared.notify("calibration.failed", json!({ "reason": reason }));
 }
 
 /// A client that subscribes.
@@ -305,32 +369,50 @@ fn wants(prefixes: &BTreeSet<Vec<u8>>, topic: &[u8]) -> bool {
 pub(super) struct Publishing {
     shared: Arc<PupilShared>,
     connection: Connection,
+    driving: Driving,
 }
 
 impl Publishing {
     pub(super) fn new(shared: Arc<PupilShared>) -> Self {
         Publishing {
-            shared,
             connection: Connection::new(SocketType::Sub),
+            driving: Driving::new(Arc::clone(&shared.hub)),
+            shared,
         }
     }
 }
 
 impl Dialect for Publishing {
     fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
-        let shared = &self.shared;
-        let fed = self.connection.feed(bytes, out, |heard, _| {
+        let Publishing {
+            shared,
+            connection,
+            driving,
+        } = self;
+        let fed = connection.feed(bytes, out, |heard, _| {
             if let Heard::Message(parts) = heard {
+                let topic = parts.first().cloned().unwrap_or_default();
                 shared.pass_on(parts);
+                obey(shared, driving, &topic);
             }
         });
         ended(shared, fed.is_err())
     }
 
-    fn tell(&mut self, _: &TimedRecord, _: &mut Vec<u8>) {}
+    fn tell(&mut self, record: &TimedRecord, _: &mut Vec<u8>) {
+        follow(&self.shared, &mut self.driving, record);
+    }
 
-    fn wants_records(&self) -> bool {
-        false
+    fn kinds(&self) -> Option<&'static [RecordKind]> {
+        Some(&[RecordKind::Calibration])
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.driving.is_waiting()
+    }
+
+    fn tick(&mut self, _: &mut Vec<u8>) {
+        tell_refusal(&self.shared, &mut self.driving);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The server as its clients see it, over real sockets.
 
+mod network;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -42,11 +45,15 @@ struct Running {
 
 impl Running {
     fn start(name: &str, settings: ServerSettings) -> Self {
+        Running::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0)), settings)
+    }
+
+    fn start_at(name: &str, listen: SocketAddr, settings: ServerSettings) -> Self {
         let folder = Folder::new(name);
         let metrics = Arc::new(Metrics::new());
         let settings = ServerSettings {
             socket: Some(folder.0.join("gazed.sock")),
-            listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+            listen: Some(listen),
             ..settings
         };
         let server = Server::bind(settings, Arc::clone(&metrics)).unwrap();
@@ -644,7 +651,7 @@ fn every_output_has_a_port_and_a_greeting() {
             open_gaze: any,
             pupil: any,
             eye_tribe: any,
-            mqtt: None,
+            ..OutputSettings::default()
         },
         ..ServerSettings::default()
     };
@@ -671,4 +678,24 @@ fn every_output_has_a_port_and_a_greeting() {
         stream.read_exact(&mut heard).unwrap();
         assert_eq!(heard, answer);
     }
+}
+
+#[test]
+fn one_client_too_many_is_told_so_and_the_others_stay() {
+    let settings = ServerSettings {
+        max_clients: 1,
+        ..ServerSettings::default()
+    };
+    let running = Running::start("full", settings);
+    let mut first = running.subscribed(ALL);
+    let mut second = running.connect();
+    let words = second.hear()["message"].as_str().unwrap().to_owned();
+    assert!(words.contains("server.max_clients"), "{words}");
+    assert_eq!(second.hear(), Value::Null);
+    // 1013 of RFC 6455's registry: try again later.
+    let (kind, content) = WebSocketClient::connect(&running, "/events?types=").hear();
+    assert_eq!((kind, &content[..2]), (8, &1013_u16.to_be_bytes()[..]));
+    assert!(String::from_utf8_lossy(&content[2..]).contains("server.max_clients"));
+    running.publish(&blink(5));
+    assert_eq!(first.onsets(1), [5]);
 }

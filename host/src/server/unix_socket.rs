@@ -52,7 +52,7 @@ enum Written {
 
 async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {
     let Ok(mut admission) = hub.admit("socket") else {
-        let full = format!("{} clients are connected already", hub.settings.max_clients);
+        let full = hub.fullness();
         let _ = stream.try_write(Line::error(full).bytes());
         let _ = stream.shutdown().await;
         return;

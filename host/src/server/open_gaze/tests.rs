@@ -4,10 +4,11 @@ use gaze_protocol::{EventKind, Validity};
 
 use super::*;
 use crate::clock::CaptureTime;
+use crate::personal::PersonalMessage;
 use crate::record::{
     CalibrationResult, Fixation, FrameRecord, OpenEvent, Por, Sample, Target, Timing,
 };
-use crate::server::ServerSettings;
+use crate::server::{Control, ControlRequest, ServerSettings};
 
 fn client(shared: &Arc<Mutex<OpenGazeShared>>) -> OpenGaze {
     client_of(shared).0

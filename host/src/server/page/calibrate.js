@@ -91,8 +91,11 @@ function connect() {
     if (current !== "done") record = null;
   };
   socket.onmessage = (message) => take(JSON.parse(message.data));
-  socket.onclose = () => {
+  socket.onclose = async () => {
     complain("no connection to gazed; trying again …");
+    // A daemon that was started again asks for its token again.
+    const answer = await fetch("/status").catch(() => null);
+    if (answer?.status === 401) location.reload();
     setTimeout(connect, 500);
   };
 }

@@ -137,9 +137,12 @@ function keepOpen(path, onMessage, onChange = () => {}) {
       onChange(true);
     };
     socket.onmessage = (message) => onMessage(message.data);
-    socket.onclose = () => {
+    socket.onclose = async () => {
       socket = null;
       onChange(false);
+      // A daemon that was started again asks for its token again.
+      const answer = await fetch("/status").catch(() => null);
+      if (answer?.status === 401) location.reload();
       if (isWanted) setTimeout(open, wait_ms);
       wait_ms = Math.min(wait_ms * 2, 2000);
     };

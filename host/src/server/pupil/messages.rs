@@ -5,7 +5,8 @@ use std::sync::Arc;
 use gaze_protocol::{GazeAngles, Validity};
 use serde_json::{Value, json};
 
-use crate::record::{Eye, Header, Por, Record, Sample, TimedRecord};
+use super::notification;
+use crate::record::{Calibration, Eye, Header, Por, Purpose, Record, Sample, Stage, TimedRecord};
 use crate::scene::SceneTable;
 use crate::server::fan_out::Hub;
 use crate::server::resting::Resting;
@@ -32,6 +33,40 @@ pub(super) struct Messages {
     spread_mm: Option<(u32, [f32; 4])>,
     scene: Option<Arc<SceneTable>>,
     scene_change: u64,
+    calibration: Calibrating,
+}
+
+/// What has been told of a calibration.
+#[derive(Debug, Default)]
+struct Calibrating {
+    is_started: bool,
+    /// Why the result cannot be kept.
+    verdict: Option<String>,
+}
+
+impl Calibrating {
+    /// The notification that a step of a session makes: subject and what is said besides.
+    fn take(&mut self, calibration: &Calibration) -> Option<(&'static str, Value)> {
+        if calibration.purpose != Purpose::Calibrate {
+            return None;
+        }
+        match calibration.stage {
+            Stage::Accepted | Stage::Discarded if !std::mem::take(&mut self.is_started) => None,
+            Stage::Accepted => Some(("calibration.successful", json!({}))),
+            Stage::Discarded => Some(match self.verdict.take() {
+                Some(reason) => ("calibration.failed", json!({ "reason": reason })),
+                None => ("calibration.stopped", json!({})),
+            }),
+            stage => {
+                let result = calibration.result.as_ref();
+                self.verdict = result
+                    .filter(|result| stage == Stage::Review && !result.can_accept)
+                    .map(|result| result.verdict.clone());
+                let is_new = !std::mem::replace(&mut self.is_started, true);
+                is_new.then(|| ("calibration.started", json!({})))
+            }
+        }
+    }
 }
 
 impl Messages {
@@ -52,6 +87,15 @@ impl Messages {
                 return;
             }
             Record::Sample(sample) => sample,
+            Record::Calibration(calibration) => {
+                if let Some((subject, more)) = self.calibration.take(calibration) {
+                    let (topic, datum) = notification(subject, more);
+                    if wants(&topic) {
+                        send(&topic, datum);
+                    }
+                }
+                return;
+            }
             _ => return,
         };
         // A stream without a clock has its own time.

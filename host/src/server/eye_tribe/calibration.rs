@@ -1,0 +1,274 @@
+//! Calibration with a client's own points, one after the other, as it says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{BAD_REQUEST, NOT_FOUND, OK};
+use crate::personal::PersonalMessage;
+use crate::record::{
+    CalibrateMessage, Calibration, Purpose, Stage, StartMessage, TargetResult, Timing,
+};
+use crate::server::driving::{self, Answer};
+use crate::server::fan_out::Hub;
+
+/// Most points of a calibration.
+const MOST_POINTS: u64 = 64;
+
+/// Requests whose answers may be waited for.
+const MAX_PENDING: usize = 8;
+
+const FORBIDDEN: u32 = 403;
+
+/// A point that is worse than this is of questionable quality, deg.
+const GOOD_DEG: f32 = 3.0;
+
+/// The answer to a request.
+#[derive(Debug, PartialEq)]
+pub(super) struct Reply {
+    pub(super) request: String,
+    pub(super) status: u32,
+    pub(super) values: Value,
+}
+
+impl Reply {
+    fn good(request: &str) -> Self {
+        Reply {
+            request: request.to_owned(),
+            status: OK,
+            values: json!({}),
+        }
+    }
+
+    fn bad(request: &str, status: u32, why: &str) -> Self {
+        Reply {
+            request: request.to_owned(),
+            status,
+            values: json!({ "statusmessage": why }),
+        }
+    }
+}
+
+/// A client's calibration.
+#[derive(Debug)]
+pub(super) struct Guided {
+    hub: Arc<Hub>,
+    /// Points that have not ended yet; none when no calibration goes on.
+    points_left: Option<u64>,
+    /// Requests that the session has not answered, in their order.
+    pending: VecDeque<(String, Answer)>,
+    /// The last `pointend` is answered with the result.
+    is_finishing: bool,
+    result: Option<Value>,
+}
+
+impl Guided {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Guided {
+            hub,
+            points_left: None,
+            pending: VecDeque::new(),
+            is_finishing: false,
+            result: None,
+        }
+    }
+
+    /// Whether a calibration goes on.
+    pub(super) fn is_on(&self) -> bool {
+        self.points_left.is_some()
+    }
+
+    /// `calibresult` of the last calibration of this client.
+    pub(super) fn result(&self) -> Option<&Value> {
+        self.result.as_ref()
+    }
+
+    /// Whether an answer of the session is to be looked for.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes a request; none when its answer comes later.
+    pub(super) fn hear(
+        &mut self,
+        request: &str,
+        values: &Value,
+        [width_px, height_px]: [u32; 2],
+    ) -> Option<Reply> {
+        let bad = |why: &str| Some(Reply::bad(request, BAD_REQUEST, why));
+        if self.pending.len() >= MAX_PENDING {
+            return bad("too many requests at once");
+        }
+        match (request, self.points_left) {
+            ("start", _) => {
+                let count = values["pointcount"].as_u64();
+                let Some(count) = count.filter(|count| (1..=MOST_POINTS).contains(count)) else {
+                    return bad("pointcount must be 1 to 64");
+                };
+                let Some(user) = driving::present_user(&self.hub) else {
+                    return bad("the person's name cannot be used");
+                };
+                self.points_left = Some(count);
+                self.is_finishing = false;
+                self.result = None;
+                let start = StartMessage {
+                    timing: Timing::ByCommand,
+                    validation: 0,
+                    placing: false,
+                    accept: true,
+                    ..StartMessage::new(user)
+                };
+                self.ask(request, CalibrateMessage::Start(start))
+            }
+            ("pointstart", Some(_)) => {
+                let (Some(x), Some(y)) = (values["x"].as_f64(), values["y"].as_f64()) else {
+                    return bad("x and y must be numbers, px");
+                };
+                let share = |px: f64, full: u32| (px / f64::from(full.max(1))) as f32;
+                let [x, y] = [share(x, width_px), share(y, height_px)];
+                self.ask(request, CalibrateMessage::Show { x, y })
+            }
+            ("pointend", Some(left)) => {
+                let refused = self.ask(request, CalibrateMessage::Next);
+                if refused.is_none() {
+                    self.points_left = Some(left.saturating_sub(1));
+                    if left <= 1 {
+                        self.is_finishing = true;
+                        return self.ask(request, CalibrateMessage::Finish);
+                    }
+                }
+                refused
+            }
+            ("abort", _) => {
+                if self.points_left.take().is_some() {
+                    driving::ask(&self.hub, CalibrateMessage::Discard);
+                }
+                self.pending.clear();
+                Some(Reply::good(request))
+            }
+            ("clear", _) => {
+                self.result = None;
+                match driving::ask_personal(&self.hub, PersonalMessage::User(None)) {
+                    Some(answer) => self.pending.push_back((request.to_owned(), answer)),
+                    None => return Some(Reply::bad(request, FORBIDDEN, driving::BUSY)),
+                }
+                None
+            }
+            ("pointstart" | "pointend", None) => {
+                Some(Reply::bad(request, FORBIDDEN, "no calibration goes on"))
+            }
+            _ => Some(Reply::bad(request, NOT_FOUND, "no such request")),
+        }
+    }
+
+    /// Hands a message to the session; an answer at once only when that cannot be done.
+    fn ask(&mut self, request: &str, message: CalibrateMessage) -> Option<Reply> {
+        match driving::ask(&self.hub, message) {
+            Some(answer) => {
+                self.pending.push_back((request.to_owned(), answer));
+                None
+            }
+            None => Some(Reply::bad(request, FORBIDDEN, driving::BUSY)),
+        }
+    }
+
+    /// The answers that are there now, in the order of the requests.
+    pub(super) fn look(&mut self) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while let Some((request, answer)) = self.pending.front_mut() {
+            let Some(answer) = driving::poll(answer) else {
+                break;
+            };
+            let request = std::mem::take(request);
+            self.pending.pop_front();
+            match answer {
+                // The result is the answer.
+                Ok(()) if request == "pointend" && self.is_finishing => {}
+                Ok(()) => replies.push(Reply::good(&request)),
+                Err(why) => {
+                    if request == "start" || self.is_finishing {
+                        self.points_left = None;
+                        self.is_finishing = false;
+                        self.pending.clear();
+                    }
+                    replies.push(Reply::bad(&request, FORBIDDEN, &why));
+                }
+            }
+        }
+        replies
+    }
+
+    /// Follows the session; the last `pointend` is answered when it ends.
+    pub(super) fn follow(
+        &mut self,
+        calibration: &Calibration,
+        screen_px: [u32; 2],
+    ) -> Option<Reply> {
+        // Until the start is answered, what ends is the session that this one replaces.
+        let is_begun = self.is_on() && self.pending.iter().all(|(request, _)| request != "start");
+        let is_ours = is_begun && calibration.purpose == Purpose::Calibrate;
+        if !is_ours || !driving::is_at_end(calibration) {
+            return None;
+        }
+        self.points_left = None;
+        if calibration.stage == Stage::Review {
+            // Not good enough to be kept by itself, and nobody is there to judge.
+            driving::ask(&self.hub, CalibrateMessage::Discard);
+        }
+        let is_good = calibration.stage == Stage::Accepted;
+        let result = calibration.result.as_ref();
+        let deg = result.and_then(|result| result.accuracy_deg);
+        let deg = deg.unwrap_or_default();
+        let points: Vec<Value> = result
+            .map_or(&[][..], |result| &result.targets)
+            .iter()
+            .map(|target| point(target, screen_px))
+            .collect();
+        let result = json!({
+            "result": is_good, "deg": deg, "degl": deg, "degr": deg, "calibpoints": points,
+        });
+        self.result = Some(result.clone());
+        std::mem::take(&mut self.is_finishing).then(|| Reply {
+            request: "pointend".to_owned(),
+            status: OK,
+            values: json!({ "calibresult": result }),
+        })
+    }
+}
+
+/// A client that leaves takes its calibration along: nobody shows the points any more.
+impl Drop for Guided {
+    fn drop(&mut self) {
+        if self.is_on() {
+            driving::ask(&self.hub, CalibrateMessage::Discard);
+        }
+    }
+}
+
+/// One camera has one answer for both eyes.
+fn point(target: &TargetResult, [width_px, height_px]: [u32; 2]) -> Value {
+    let px = |[x, y]: [f32; 2]| {
+        json!({
+            "x": f64::from(x) * f64::from(width_px), "y": f64::from(y) * f64::from(height_px),
+        })
+    };
+    let deg = target.accuracy_deg.unwrap_or_default();
+    let error_px = target.error_px.unwrap_or_default();
+    // On one target, pixels for a degree are what they are for the error itself.
+    let px_per_deg = if deg > 0.0 { error_px / deg } else { 0.0 };
+    let spread_px = target.precision_sd_deg.unwrap_or_default() * px_per_deg;
+    let state = match target.accuracy_deg {
+        None => 0,
+        Some(deg) if deg > GOOD_DEG => 1,
+        Some(_) => 2,
+    };
+    json!({
+        "state": state,
+        "cp": px(target.target),
+        "mecp": px(target.gaze.unwrap_or_default()),
+        "acd": {"ad": deg, "adl": deg, "adr": deg},
+        "mepix": {"mep": error_px, "mepl": error_px, "mepr": error_px},
+        "asdp": {"asd": spread_px, "asdl": spread_px, "asdr": spread_px},
+    })
+}

@@ -1,0 +1,222 @@
+//! One client's requests and the answers.
+
+use super::*;
+use crate::personal::PersonalMessage;
+use crate::record::{
+    CalibrateMessage, Calibration, CalibrationResult, Purpose, Stage, TargetResult,
+};
+use crate::server::{Control, ControlRequest, ServerSettings};
+
+fn client() -> EyeTribe {
+    EyeTribe::new(&hub(crossbeam_channel::bounded(1).0))
+}
+
+fn hub(controls: crossbeam_channel::Sender<ControlRequest>) -> Arc<Hub> {
+    let (paths, _) = crossbeam_channel::bounded(1);
+    let (_, stopping) = tokio::sync::watch::channel(false);
+    Arc::new(Hub::new(
+        ServerSettings::default(),
+        Arc::new(Metrics::new()),
+        controls,
+        paths,
+        stopping,
+    ))
+}
+
+fn say(client: &mut EyeTribe, text: &str) -> Vec<Value> {
+    let mut out = Vec::new();
+    let _ = client.hear(text.as_bytes(), &mut out);
+    let text = String::from_utf8(out).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn requests_without_line_ends_and_in_pieces_are_answered() {
+    let mut client = client();
+    let request = r#"{"category":"tracker","request":"get","values":["push","version"]}"#;
+    let (first, second) = request.split_at(30);
+    assert!(say(&mut client, first).is_empty());
+    let answers = say(
+        &mut client,
+        &format!("{second}{{\"category\":\"heartbeat\"}}"),
+    );
+    assert_eq!(answers[0]["values"], json!({"push": false, "version": 1}));
+    assert_eq!(
+        answers[1],
+        json!({"category": "heartbeat", "statuscode": 200})
+    );
+}
+
+#[test]
+fn every_value_of_the_protocol_can_be_asked_for() {
+    for key in [
+        "push",
+        "heartbeatinterval",
+        "version",
+        "trackerstate",
+        "framerate",
+        "iscalibrated",
+        "iscalibrating",
+        "calibresult",
+        "frame",
+        "screenindex",
+        "screenresw",
+        "screenresh",
+        "screenpsyw",
+        "screenpsyh",
+    ] {
+        let request = json!({"category": "tracker", "request": "get", "values": [key]});
+        let answers = say(&mut client(), &request.to_string());
+        assert_eq!(answers[0]["statuscode"], 200, "{key}");
+        assert!(answers[0]["values"].get(key).is_some());
+    }
+}
+
+#[test]
+fn what_is_not_json_ends_the_client_and_wrong_requests_are_told() {
+    let mut client = client();
+    let answers = say(
+        &mut client,
+        r#"{"category":"tracker","request":"get","values":["tea"]}"#,
+    );
+    assert_eq!(answers[0]["statuscode"], 404);
+    let answers = say(
+        &mut client,
+        r#"{"category":"calibration","request":"start"}"#,
+    );
+    assert_eq!(answers[0]["statuscode"], 400);
+    assert!(client.hear(b"hello", &mut Vec::new()).is_break());
+}
+
+#[test]
+fn timestamps_are_dates() {
+    // `date -u -d @1473758332.091`
+    assert_eq!(timestamp(1_473_758_332_091_000), "2016-09-13 09:18:52.091");
+    assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00.000");
+}
+
+fn ended(stage: Stage) -> TimedRecord {
+    let target = TargetResult {
+        index: 0,
+        is_validation: false,
+        target: [0.25, 0.5],
+        gaze: Some([0.28125, 0.5]),
+        accuracy_deg: Some(1.5),
+        error_cm: Some(1.3),
+        error_px: Some(48.0),
+        precision_sd_deg: Some(0.5),
+        precision_rms_s2s_deg: Some(0.4),
+        data_loss: 0.0,
+    };
+    let result = CalibrationResult {
+        can_accept: true,
+        verdict: "good".to_owned(),
+        model: None,
+        reason: None,
+        uncalibrated_deg: None,
+        accuracy_deg: Some(1.5),
+        error_cm: None,
+        error_px: None,
+        precision_sd_deg: None,
+        precision_rms_s2s_deg: None,
+        data_loss: 0.0,
+        targets: vec![target],
+    };
+    let record = Record::Calibration(Calibration {
+        t_us: None,
+        purpose: Purpose::Calibrate,
+        user: "default".to_owned(),
+        stage,
+        message: None,
+        placement: None,
+        target: None,
+        result: Some(result),
+    });
+    TimedRecord { record, at: None }
+}
+
+#[test]
+fn a_client_calibrates_with_its_own_points() {
+    let (controls, asked) = crossbeam_channel::bounded(8);
+    let mut client = EyeTribe::new(&hub(controls));
+    let took = |answer: Result<(), String>| {
+        let request: ControlRequest = asked.try_recv().unwrap();
+        let control = request.control.clone();
+        request.answer(answer);
+        match control {
+            Control::Personal(PersonalMessage::Calibrate(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    };
+    let ticked = |client: &mut EyeTribe| -> Vec<Value> {
+        let mut out = Vec::new();
+        client.tick(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let start = r#"{"category":"calibration","request":"start","values":{"pointcount":1}}"#;
+    assert!(
+        say(&mut client, start).is_empty(),
+        "answered once the session has begun"
+    );
+    assert!(matches!(took(Ok(())), CalibrateMessage::Start(_)));
+    assert_eq!(ticked(&mut client)[0]["statuscode"], 200);
+    assert_eq!(client.value("iscalibrating"), Some(true.into()));
+
+    let point = r#"{"category":"calibration","request":"pointstart","values":{"x":480,"y":540}}"#;
+    assert!(say(&mut client, point).is_empty());
+    assert_eq!(took(Ok(())), CalibrateMessage::Show { x: 0.25, y: 0.5 });
+    assert_eq!(ticked(&mut client)[0]["request"], "pointstart");
+
+    let end = r#"{"category":"calibration","request":"pointend","values":null}"#;
+    assert!(say(&mut client, end).is_empty());
+    assert_eq!(took(Ok(())), CalibrateMessage::Next);
+    assert_eq!(took(Ok(())), CalibrateMessage::Finish);
+    assert!(ticked(&mut client).is_empty(), "the result is waited for");
+    let mut out = Vec::new();
+    // The result is there, and is accepted with the next frame.
+    client.tell(&ended(Stage::Review), &mut out);
+    assert!(out.is_empty());
+    client.tell(&ended(Stage::Accepted), &mut out);
+    let answer: Value = serde_json::from_slice(&out).unwrap();
+    let result = &answer["values"]["calibresult"];
+    assert_eq!(
+        (&answer["request"], &result["result"]),
+        (&json!("pointend"), &json!(true))
+    );
+    let point = &result["calibpoints"][0];
+    assert_eq!(
+        (&point["cp"]["x"], &point["mecp"]["x"]),
+        (&json!(480.0), &json!(540.0))
+    );
+    assert_eq!(
+        (&point["state"], &point["mepix"]["mep"]),
+        (&json!(2), &json!(48.0))
+    );
+    // 48 px are 1.5 degrees here, so half a degree is 16 px.
+    assert_eq!(point["asdp"]["asd"], json!(16.0));
+    assert_eq!(client.value("calibresult").unwrap()["result"], json!(true));
+    assert_eq!(client.value("iscalibrating"), Some(false.into()));
+}
+
+#[test]
+fn what_the_session_refuses_the_client_is_told() {
+    let (controls, asked) = crossbeam_channel::bounded(8);
+    let mut client = EyeTribe::new(&hub(controls));
+    let start = r#"{"category":"calibration","request":"start","values":{"pointcount":9}}"#;
+    say(&mut client, start);
+    asked
+        .try_recv()
+        .unwrap()
+        .answer(Err("no folder".to_owned()));
+    let mut out = Vec::new();
+    client.tick(&mut out);
+    let answer: Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(answer["statuscode"], 403);
+    assert_eq!(answer["values"]["statusmessage"], "no folder");
+    assert_eq!(client.value("iscalibrating"), Some(false.into()));
+}
