@@ -50,14 +50,15 @@ export function report() {
   process.exitCode = failed === 0 ? 0 : 1;
 }
 
-/** Starts gazed; gives its process and where its page is. */
-export function startDaemon(listen) {
-  const daemon = spawn(gazed, ["run", "--source", "synthetic", "--listen", listen, "--socket", socket, "--state", folder]);
+/** Starts gazed, with a settings file or without; gives its process and where its page is. */
+export function startDaemon(listen, settings = null) {
+  const chosen = settings ? ["--config", settings] : [];
+  const daemon = spawn(gazed, [...chosen, "run", "--source", "synthetic", "--listen", listen, "--socket", socket, "--state", folder]);
   const said = [];
   const page = new Promise((found, failed) => {
     const read = (stream) => createInterface({ input: stream }).on("line", (line) => {
       said.push(line);
-      const address = line.match(/http:\/\/[0-9.:]+/);
+      const address = line.match(/https?:\/\/[0-9.:]+/);
       if (address) found(address[0]);
     });
     read(daemon.stdout);

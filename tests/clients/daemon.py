@@ -18,14 +18,14 @@ PATIENCE_S = 180
 class Gazed:
     """`gazed run` with every output on a port of its own; use it in a `with`."""
 
-    def __init__(self, program, extra_settings="", pupil_port=0):
+    def __init__(self, program, extra_settings="", pupil_port=0, open_gaze_host="127.0.0.1"):
         self.folder = tempfile.TemporaryDirectory(prefix="gazed-clients-")
         self.path = pathlib.Path(self.folder.name)
         self.socket_path = str(self.path / "gazed.sock")
         settings = self.path / "gazed.toml"
         settings.write_text(
             "[screen]\nwidth_mm = 531\nheight_mm = 299\nwidth_px = 1920\nheight_px = 1080\n"
-            '[outputs]\nopen_gaze = "127.0.0.1:0"\neye_tribe = "127.0.0.1:0"\n'
+            f'[outputs]\nopen_gaze = "{open_gaze_host}:0"\neye_tribe = "127.0.0.1:0"\n'
             f'pupil = "127.0.0.1:{pupil_port}"\n{extra_settings}'
         )
         self.process = subprocess.Popen(

@@ -91,8 +91,19 @@ def check(program):
         remote.send(msgpack.dumps({"subject": "test"}))
         assert remote.recv_string() == "Message forwarded."
         until(lambda: notes.recv_multipart()[0] == b"notify.test", "the notification")
+        # A calibration from start to end; the synthetic observer looks at what is shown.
         assert ask("C") == "OK"
-        until(lambda: notes.recv_multipart()[0] == b"notify.calibration.failed", "the refusal")
+        subjects = []
+        while not subjects or subjects[-1] not in ("successful", "stopped", "failed"):
+            topic, payload = notes.recv_multipart()
+            if topic.startswith(b"notify.calibration."):
+                subjects.append(topic.decode().removeprefix("notify.calibration."))
+        assert subjects == ["should_start", "started", "successful"], (subjects, msgpack.loads(payload))
+        # And one that is ended.
+        assert ask("C") == "OK"
+        until(lambda: notes.recv_multipart()[0] == b"notify.calibration.started", "the start")
+        assert ask("c") == "OK"
+        until(lambda: notes.recv_multipart()[0] == b"notify.calibration.stopped", "the end")
 
         # simple_realtime_time_sync: the offset of the two clocks, ten times.
         assert ask(f"T {time.monotonic()}") == "Timesync successful."

@@ -42,8 +42,12 @@ enum Step {
     Ort,
     /// The live page in headless Chromium against the real daemon
     Browser,
-    /// Programs of others against the real daemon: PyGaze, pyzmq, pandas, the BIDS validator
-    Clients,
+    /// Programs of others against the real daemon: PyGaze, pyzmq, pylsl, pandas, the BIDS validator
+    Clients {
+        /// PsychoPy instead, which needs 1.4 GB and a virtual display; not part of `ci`
+        #[arg(long)]
+        heavy: bool,
+    },
     /// The unit file: `systemd-analyze verify` and its exposure
     Systemd,
     /// Which crate may depend on which
@@ -114,7 +118,8 @@ fn main() -> Result<()> {
         Step::Nostd => boards::all(),
         Step::Ort => checks::ort(),
         Step::Browser => checks::browser(),
-        Step::Clients => clients::run_all(),
+        Step::Clients { heavy: false } => clients::run_all(),
+        Step::Clients { heavy: true } => clients::run_heavy(),
         Step::Systemd => checks::systemd(),
         Step::Dependencies => checks::dependencies(),
         Step::Deny => checks::deny(),
