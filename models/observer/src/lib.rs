@@ -25,4 +25,4 @@ mod view;
 pub use observer::{Observer, ObserverError, ObserverSettings};
 pub use script::{EventLabel, ScriptEvent, ScriptKind, ScriptTarget, Shown};
 pub use truth::{BlinkTruth, GroundTruth, HeadTruth};
-pub use view::{View, random_view, random_view_of, random_view_within};
+pub use view::{View, random_view, random_view_of, random_view_within, session_view};

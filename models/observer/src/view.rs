@@ -47,38 +47,168 @@ pub fn random_view_of(person: u64, seed: u64, reach: f32) -> View {
     view(person, seed, Some(reach))
 }
 
-fn view(person: u64, seed: u64, reach: Option<f32>) -> View {
-    let mut r = Random::new(seed, 70);
+/// One of the views of a session: a person before a screen, in one light, before one camera, who
+/// looks at places on the screen.
+///
+/// `person` is the person's seed and the session's; `seed` that of the moment. Some people keep
+/// the head still, some move it by 6 cm and 10° (standard deviations), some turn it towards what
+/// they look at. Screens are those of phones (70 mm wide) to monitors (650 mm), 0.25 to 0.9 m
+/// away. One view in thirty has shut or shutting lids. Rendered within `reach` as in
+/// [`random_view_within`].
+pub fn session_view(person: u64, seed: u64, reach: f32) -> View {
+    let mut whole = Random::new(person, 71);
+    let mut r = Random::new(seed, 72);
+    let camera = random_camera(&mut whole);
+    let screen_mm = {
+        let width = if whole.chance(0.3) {
+            whole.uniform(70.0, 250.0)
+        } else {
+            whole.uniform(250.0, 650.0)
+        };
+        let is_portrait = width < 200.0 && whole.chance(0.5);
+        let aspect = whole.uniform(0.5, 0.75);
+        [
+            width,
+            width * if is_portrait { 1.0 / aspect } else { aspect },
+        ]
+    };
+    let distance = if screen_mm[0] < 250.0 {
+        whole.uniform(250.0, 500.0)
+    } else {
+        whole.uniform(380.0, 900.0)
+    };
+    let place = vec3(
+        whole.normal_within(0.0, 40.0, -90.0, 90.0),
+        whole.normal_within(20.0, 40.0, -60.0, 110.0),
+        distance,
+    );
+    // What the head does: how far it moves, how far it turns, how far it follows the eyes.
+    let (moved_mm, turned) = match whole.unit() {
+        x if x < 0.45 => (4.0, 1.0f32.to_radians()),
+        x if x < 0.8 => (15.0, 4.0f32.to_radians()),
+        _ => (60.0, 10.0f32.to_radians()),
+    };
+    let follows = whole.uniform(-0.4, 0.5).max(0.0);
+    let held =
+        [6.0f32, 8.0, 4.0].map(|deg| whole.normal_within(0.0, 1.0, -2.0, 2.0) * deg.to_radians());
+    let held_open = whole.normal_within(1.0, 0.1, 0.6, 1.15);
+
+    let position = place
+        + vec3(
+            moved_mm * r.normal_within(0.0, 1.0, -2.0, 2.0),
+            moved_mm * r.normal_within(0.0, 0.7, -1.4, 1.4),
+            moved_mm * r.normal_within(0.0, 1.0, -1.6, 1.6),
+        );
+    let middle = vec3(0.0, 0.5 * screen_mm[1], 0.0);
+    let ahead = GazeAngles::from_vector((middle - position).to_array());
+    let turn = [turned, turned, 0.5 * turned].map(|sd| sd * r.normal_within(0.0, 1.0, -2.0, 2.0));
+    let [max_yaw, max_pitch] = [32.0f32, 28.0].map(f32::to_radians);
+    let [yaw, pitch, roll] = [30.0f32, 24.0, 20.0].map(f32::to_radians);
+    let mut target = middle;
+    let mut pose = Pose {
+        position,
+        rotation: Rotation::from_angles(ahead.yaw_rad, ahead.pitch_rad, 0.0),
+    };
+    for _ in 0..20 {
+        target = vec3(
+            screen_mm[0] * r.uniform(-0.5, 0.5),
+            screen_mm[1] * r.unit(),
+            0.0,
+        );
+        let sight = GazeAngles::from_vector((target - position).to_array());
+        let lead = [
+            follows * (sight.yaw_rad - ahead.yaw_rad),
+            follows * (sight.pitch_rad - ahead.pitch_rad),
+        ];
+        pose.rotation = Rotation::from_angles(
+            (ahead.yaw_rad + held[0] + turn[0] + lead[0]).clamp(-yaw, yaw),
+            (ahead.pitch_rad + held[1] + turn[1] + lead[1]).clamp(-pitch, pitch),
+            (held[2] + turn[2]).clamp(-roll, roll),
+        );
+        let local = pose.rotation.inverse_apply(sight.to_vector().into());
+        let in_head = GazeAngles::from_vector(local.to_array());
+        if in_head.yaw_rad.abs() < max_yaw && in_head.pitch_rad.abs() < max_pitch {
+            break;
+        }
+        // What no try reaches is replaced by the middle of the screen.
+        target = middle;
+    }
+    let (mut opening, blink) = random_opening(&mut r, 0.033);
+    if blink.is_none() {
+        opening = held_open * (1.0 + 0.5 * (opening - 1.0));
+    }
+    let moment = Moment {
+        at: Timestamp(0),
+        head: pose,
+        target,
+        por: por_of(target, screen_mm),
+        opening,
+        label: label_of(blink.as_ref()),
+        blink,
+        noise_seed: r.seed(),
+    };
+    let mut scene = Scene::new(
+        Appearance::from_seed(person),
+        Lighting::from_seed(person, screen_mm),
+        Sensor::wild_from_seed(person),
+        camera,
+        person,
+    );
+    scene.reach = Some(reach);
+    picture(&mut scene, &moment, &camera)
+}
+
+fn picture(scene: &mut Scene, moment: &Moment, camera: &Pinhole) -> View {
+    let (width_px, height_px) = (camera.width_px, camera.height_px);
+    let mut luma = vec![0; width_px as usize * height_px as usize];
+    let truth = scene.render(moment, &mut luma);
+    View {
+        luma,
+        width_px,
+        height_px,
+        truth,
+    }
+}
+
+fn label_of(blink: Option<&BlinkTruth>) -> EventLabel {
+    if blink.is_some() {
+        EventLabel::Blink
+    } else {
+        EventLabel::Fixation
+    }
+}
+
+fn random_camera(r: &mut Random) -> Pinhole {
     let (width_px, height_px) = match r.unit() {
         x if x < 0.66 => (640, 480),
         x if x < 0.76 => (320, 240),
         x if x < 0.90 => (640, 360),
         _ => (960, 540),
     };
-    let focal_px = width_px as f32 * r.uniform(0.75, 1.3);
-    let camera = Pinhole {
+    Pinhole {
         width_px,
         height_px,
-        focal_px,
-    };
+        focal_px: width_px as f32 * r.uniform(0.75, 1.3),
+    }
+}
+
+fn view(person: u64, seed: u64, reach: Option<f32>) -> View {
+    let mut r = Random::new(seed, 70);
+    let camera = random_camera(&mut r);
     let screen_mm = {
         let width = r.uniform(250.0, 650.0);
         [width, width * r.uniform(0.5, 0.7)]
     };
     let pose = random_pose(&mut r, &camera);
     let (target, por) = random_target(&mut r, &pose, screen_mm);
-    let (opening, blink) = random_opening(&mut r);
+    let (opening, blink) = random_opening(&mut r, 0.085);
     let moment = Moment {
         at: Timestamp(0),
         head: pose,
         target,
         por,
         opening,
-        label: if blink.is_some() {
-            EventLabel::Blink
-        } else {
-            EventLabel::Fixation
-        },
+        label: label_of(blink.as_ref()),
         blink,
         noise_seed: r.seed(),
     };
@@ -90,14 +220,7 @@ fn view(person: u64, seed: u64, reach: Option<f32>) -> View {
         seed,
     );
     scene.reach = reach;
-    let mut luma = vec![0; width_px as usize * height_px as usize];
-    let truth = scene.render(&moment, &mut luma);
-    View {
-        luma,
-        width_px,
-        height_px,
-        truth,
-    }
+    picture(&mut scene, &moment, &camera)
 }
 
 /// Uniform over ±`limit`, with two thirds of the cases in its middle half.
@@ -190,8 +313,8 @@ fn random_target(
     (target, por_of(target, screen_mm).filter(|_| is_on_screen))
 }
 
-fn random_opening(r: &mut Random) -> (f32, Option<BlinkTruth>) {
-    if !r.chance(0.085) {
+fn random_opening(r: &mut Random, blinks: f32) -> (f32, Option<BlinkTruth>) {
+    if !r.chance(blinks) {
         // How wide the eyes are held varies from moment to moment.
         return (r.normal_within(1.0, 0.08, 0.55, 1.15), None);
     }

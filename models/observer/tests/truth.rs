@@ -2,7 +2,7 @@
 
 use gaze_observer::{
     EventLabel, GroundTruth, Observer, ObserverError, ObserverSettings, ScriptKind, ScriptTarget,
-    random_view, random_view_within,
+    random_view, random_view_within, session_view,
 };
 use gaze_protocol::{GazeAngles, PointOfRegard, Span, Timestamp};
 
@@ -258,6 +258,32 @@ fn a_view_around_the_face_is_the_same_view() {
             "seed {seed}: {different}"
         );
     }
+}
+
+#[test]
+fn a_session_is_one_person_who_looks_about_on_the_screen() {
+    let mut looks = Vec::new();
+    for seed in 900..912 {
+        let view = session_view(900, seed, 2.2);
+        let again = session_view(900, seed, 2.2);
+        assert_eq!(view.luma, again.luma);
+        assert_eq!(view.truth, again.truth);
+        assert!(
+            view.truth.por.is_some(),
+            "seed {seed} looks past the screen"
+        );
+        looks.push(view.truth);
+    }
+    let spread = |of: fn(&GroundTruth) -> f32| {
+        let values: Vec<f32> = looks.iter().map(of).collect();
+        let most = values.iter().copied().fold(f32::MIN, f32::max);
+        most - values.iter().copied().fold(f32::MAX, f32::min)
+    };
+    // One camera and one person: what differs is where the eyes look.
+    assert!(spread(|truth| truth.focal_px) == 0.0);
+    assert!(spread(|truth| truth.gaze.yaw_rad) > 0.05);
+    let other = session_view(924, 930, 2.2);
+    assert_ne!(other.truth.focal_px, looks[0].focal_px);
 }
 
 #[test]

@@ -19,8 +19,9 @@ from torch import nn
 from torch.nn import functional
 
 from gaze_models.common import GOLDEN_CASES, MODELS, ModelContract, bootstrap_interval, interval_text, onnx_session
-from gaze_models.eyes import EyeSet, EyeTask, angular_error, plain_batch, read_real, read_rendered, robust
+from gaze_models.eyes import EyeTask, angular_error, robust
 from gaze_models.eyes_patches import PATCH_H, PATCH_W
+from gaze_models.eyes_sets import EyeSet, plain_batch, read_real, read_rendered
 
 SIDE = 224
 DEPTHS, WIDTHS = (2, 2, 6, 2), (40, 20, 40, 80)

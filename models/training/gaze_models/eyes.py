@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,138 +14,18 @@ from torch.nn import functional
 
 from gaze_models.common import GOLDEN_CASES, ModelContract, moved, smooth_noise
 from gaze_models.data import tile
-from gaze_models.eyes_augment import (
-    Faults,
-    compress,
-    cut_patch,
-    hide_eye,
-    move_points,
-    move_truth,
-    narrow,
-    turn_angles,
-)
+from gaze_models.eyes_batches import batches
 from gaze_models.eyes_network import FEATURES, EyeNetwork
-from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid
-from gaze_models.eyes_seen import read_seen
-from gaze_models.render import read_renders
-
-
-@dataclass
-class EyeSet:
-    """Faces as the network learns them; one row a face.
-
-    Attributes
-    ----------
-    patches
-        (n, 2, 64, 96) uint8 wide patches, unmirrored.
-    eyes
-        (n, 2, 4) float32 truth (``EYE_COLUMNS``), unmirrored.
-    head, posed, gaze
-        (n, 2) float32 yaw, pitch in radians, normalised frame. `head` by the teacher or exact, `posed` fitted
-        to the points, as at run time.
-    gaze_weight
-        (n,) float32 how much the gaze label is worth.
-    visible
-        (n, 2) float32: 0 where an eye is hidden in the picture.
-    lids
-        (n, 2, 16, 2) float32 contours of the eyes in patch units.
-    person
-        (n,) views of one person stand in a row and have the same number; -1 where nobody has several.
-    roll
-        (n,) float32 radians: clockwise turn of the eye line in `patches` and `eyes`; gaze and head are given in
-        the turned frame.
-    seen_shift, seen_scale, seen_turn, seen_head
-        The landmark network's patches and head: see `gaze_models.eyes_seen.Seen`.
-    """
-
-    patches: np.ndarray
-    eyes: np.ndarray
-    head: np.ndarray
-    posed: np.ndarray
-    gaze: np.ndarray
-    gaze_weight: np.ndarray
-    visible: np.ndarray
-    lids: np.ndarray
-    person: np.ndarray
-    roll: np.ndarray
-    seen_shift: np.ndarray
-    seen_scale: np.ndarray
-    seen_turn: np.ndarray
-    seen_head: np.ndarray
-
-
-def true_openness(measured: np.ndarray) -> np.ndarray:
-    """Correct the opening read off FaceMesh points, whose lids never quite meet.
-
-    Looked at by eye on the training faces: below 0.3 the eye is shut, above 0.6 the points are right.
-    """
-    return np.interp(measured, [0.0, 0.3, 0.6, 1.0], [0.0, 0.03, 0.55, 1.0]).astype(np.float32)
-
-
-def read_real(folder: Path, split: str) -> EyeSet:
-    """Read one split of ``real.npz``; the teacher's spread says how much its gaze is worth."""
-    with np.load(folder / "real.npz") as arrays:
-        rows = arrays["split"] == split
-        spread = arrays["spread"][rows]
-        eyes = arrays["eyes"][rows]
-        eyes[..., 3] = true_openness(eyes[..., 3])
-        seen = read_seen(folder / "real-seen.npz", arrays["posed"])
-        return EyeSet(
-            arrays["patches"][rows],
-            eyes,
-            arrays["head"][rows],
-            arrays["posed"][rows],
-            arrays["gaze"][rows],
-            (1 / (1 + (spread / np.deg2rad(4)) ** 2)).astype(np.float32),
-            np.ones((rows.sum(), 2), np.float32),
-            arrays["lids"][rows],
-            np.full(rows.sum(), -1),
-            np.zeros(rows.sum(), np.float32),
-            seen.shift[rows],
-            seen.scale[rows],
-            seen.turn[rows],
-            seen.head[rows],
-        )
-
-
-def read_rendered(folder: Path) -> EyeSet | None:
-    """Read the renders of a folder, or None where there are none."""
-    found = read_renders(folder)
-    if found is None:
-        return None
-    ones = np.ones(len(found.gaze), np.float32)
-    seen = read_seen(folder / "seen.npz", found.posed)
-    return EyeSet(
-        found.patches,
-        found.eyes,
-        found.head,
-        found.posed,
-        found.gaze,
-        ones,
-        found.visible,
-        found.lids,
-        found.person,
-        found.roll,
-        seen.shift,
-        seen.scale,
-        seen.turn,
-        seen.head,
-    )
-
-
-def balance(gaze: np.ndarray, power: float) -> np.ndarray:
-    """Return sampling weights that even out gaze directions: 1 / density ** power, capped at 20 x the median."""
-    degrees = np.rad2deg(gaze)
-    density, *_ = edges = np.histogram2d(*degrees.T, bins=[np.arange(-60, 61, 5), np.arange(-48, 49, 4)])
-    density = cv2.GaussianBlur(density, (0, 0), 1.0)
-    i, j = (np.clip(np.digitize(degrees[:, k], edges[k + 1]) - 1, 0, density.shape[k] - 1) for k in range(2))
-    weights = (density[i, j] + 0.5) ** -power
-    weights = np.minimum(weights, 20 * np.median(weights))
-    return weights / weights.sum()
-
+from gaze_models.eyes_patches import PATCH_H, PATCH_W
+from gaze_models.eyes_sets import EyeSet, plain_batch, read_real, read_rendered
+from gaze_models.few_shot import calibrated_miss
 
 SIGMA_SHARE = 0.68
 """Share of the angular errors that lie within the stated sigma."""
+
+
+FINE = 0.01
+"""Where the loss of calibrated gaze bends, rad: its errors are small."""
 
 
 def robust(miss: torch.Tensor, bend: float = 0.03) -> torch.Tensor:
@@ -165,14 +44,6 @@ def shape_of(eyes: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
     iris = (eyes[..., :2] - middle) * square
     heights = (torch.stack([lids[..., 2:7, 1].mean(-1), lids[..., 10:15, 1].mean(-1)], -1) - middle[..., 1:]) * 0.75
     return torch.cat([iris, eyes[..., 2:], heights], -1)
-
-
-def other_views(person: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return for each row another view of the same person, or the row itself where there is none."""
-    first = np.searchsorted(person, person[rows], "left")
-    count = np.searchsorted(person, person[rows], "right") - first
-    step = 1 + (rng.random(len(rows)) * np.maximum(count - 1, 1)).astype(int)
-    return first + (rows - first + step) % count
 
 
 class EyeTask:
@@ -198,27 +69,14 @@ class EyeTask:
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[dict[str, torch.Tensor]]:
         """Yield augmented batches; the draws depend on the seed and the step alone."""
         settings = self.config["train"]
-        real = read_real(self.folder, "train")
-        rendered = read_rendered(self.folder / "renders-train") if settings["render_share"] > 0 else None
+        sets: dict[str, EyeSet | None] = {"real": read_real(self.folder, "train")}
+        if settings["render_share"] > 0:
+            sets["views"] = read_rendered(self.folder / "renders-train")
+            sets["sessions"] = read_rendered(self.folder / "sessions-train")
+        there = {name: chosen for name, chosen in sets.items() if chosen is not None}
         strangers = np.load(self.folder / "strangers.npy")
-        faults = Faults(self.config["seed"])
         size = 8 if smoke else settings["batch"]
-        sets = [real] if rendered is None else [real, rendered]
-        shares = [1.0] if rendered is None else [1 - settings["render_share"], settings["render_share"]]
-        odds = [balance(s.gaze, settings["balance_power"]) for s in sets]
-        for step in range(first_step, steps):
-            rng = np.random.default_rng([self.config["seed"], step])
-            parts = []
-            for chosen, share, p in zip(sets, shares, odds, strict=True):
-                if chosen is real:
-                    rows = rng.choice(len(p), max(1, round(size * share)), p=p)
-                else:
-                    rows = rng.choice(len(p), max(1, round(size * share / 2)), p=p)
-                    rows = np.concatenate([rows, other_views(chosen.person, rows, rng)])
-                part = {name: getattr(chosen, name)[rows] for name in EyeSet.__dataclass_fields__}
-                parts.append(part | {"is_real": np.full(len(rows), chosen is real)})
-            rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-            yield augment(rows, strangers, faults, settings, rng)
+        return batches(there, strangers, settings, self.config["seed"], range(first_step, steps), size)
 
     def loss(self, network: EyeNetwork, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the loss terms of one batch."""
@@ -231,12 +89,14 @@ class EyeTask:
         openness = (truth[..., 3] * visible * batch["present"]).amax(1)
         seen = ((openness - 0.15) / 0.3).clamp(0.02, 1) * batch["weight"]
         miss = gaze - batch["gaze"]
-        terms = {"gaze": (robust(miss) * seen).mean()}
+        # without the head there is no telling where the eyes look, only how that changes
+        terms = {"gaze": (robust(miss) * seen * torch.where(batch["headless"], 0.2, 1.0)).mean()}
         # people differ by a constant; two views of one person must not
         first = torch.nonzero(batch["partner"] >= 0)[:, 0]
         second = batch["partner"][first]
         both_seen = seen[first] * seen[second]
         terms["pair"] = (robust(miss[first] - miss[second]) * both_seen).sum() / b
+        terms |= self.few_shot(gaze, features, batch, seen)
         # sigma is the angle within which SIGMA_SHARE of the errors lie: that quantile of ln(angle)
         angle = torch.hypot(miss[:, 0] * torch.cos(batch["gaze"][:, 1]), miss[:, 1]).detach().clamp_min(1e-4)
         beyond = torch.log(angle)[:, None] - log_sigma
@@ -264,6 +124,21 @@ class EyeTask:
         terms["total"] = sum(w[name] * value for name, value in terms.items())
         return terms
 
+    def few_shot(
+        self, gaze: torch.Tensor, features: torch.Tensor, batch: dict[str, torch.Tensor], seen: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return what calibrated gaze misses by in the sessions of a batch: by the angles, and with the features."""
+        rows = torch.nonzero(batch["session"] >= 0)[:, 0]
+        if len(rows) == 0:
+            return {"affine": gaze.new_zeros(()), "features": gaze.new_zeros(())}
+        each = self.config["train"]["session_views"]
+        parts = [x[rows].unflatten(0, (-1, each)) for x in (gaze, features, batch["gaze"], seen)]
+        terms = {}
+        for name, wide in (("affine", False), ("features", True)):
+            miss, weight = calibrated_miss(*parts, wide)
+            terms[name] = (robust(miss.flatten(0, 1), FINE) * weight.flatten()).mean()
+        return terms
+
     @torch.no_grad()
     def validate(self, network: nn.Module, page: Path, smoke: bool) -> dict[str, float]:
         """Return errors on held-out people and held-out renders, without augmentation."""
@@ -280,6 +155,9 @@ class EyeTask:
             for k in np.linspace(0, len(found["gaze"]) - 1, 12).astype(int):
                 pictures.append(draw_prediction(found, k, name))
         cv2.imwrite(str(page), tile(pictures, 4))
+        sessions = read_rendered(self.folder / "sessions-val")
+        if sessions is not None:
+            figures |= session_errors(predict(network, sessions), sessions)
         return figures
 
     @torch.no_grad()
@@ -328,100 +206,6 @@ class EyeTask:
         from gaze_models.eyes_evaluate import card_tables
 
         return card_tables(figures)
-
-
-def augment(
-    rows: dict[str, np.ndarray],
-    strangers: np.ndarray,
-    faults: Faults,
-    settings: dict[str, Any],
-    rng: np.random.Generator,
-) -> dict[str, torch.Tensor]:
-    """Jitter, degrade and hide: rows of an `EyeSet` in, the network's inputs and truth out."""
-    b = len(rows["gaze"])
-    # most patches are cut where the landmark network puts them, give or take a little; the others around the truth
-    is_seen = rng.random(b) < settings["seen_share"]
-    loose = np.where(is_seen, 0.4, 1.0)
-    turned = np.where(is_seen, rows["seen_turn"], 0.0)
-    angle = turned + loose * np.clip(rng.normal(0, 0.05, b), -0.12, 0.12)
-    scale = np.where(is_seen, rows["seen_scale"], 1.0)[:, None] * (1 + rng.uniform(-0.02, 0.02, (b, 2)))
-    scale *= 1 + loose[:, None] * rng.uniform(-0.10, 0.10, (b, 1))
-    shift = np.clip(rng.normal(0, 0.012, (b, 1, 2)) + rng.normal(0, 0.022, (b, 2, 2)), -0.07, 0.07) * PATCH_W
-    shift = np.clip(loose[:, None, None] * shift + is_seen[:, None, None] * rows["seen_shift"], -9, 9)
-    patches = np.empty((b, 2, PATCH_H, PATCH_W), np.float32)
-    eyes, lids = np.empty((b, 2, 4), np.float32), np.empty((b, 2, 16, 2), np.float32)
-    true_lids = np.ones((b, 2), np.float32)
-    visible, present = np.empty((b, 2), np.float32), np.empty((b, 2), np.float32)
-    weight = np.empty(b, np.float32)
-    for k in range(b):
-        poor = rng.random() < settings["jpeg_share"] and rows["is_real"][k]
-        shut = np.zeros(2)
-        if rng.random() < settings["close_share"] and rows["is_real"][k]:
-            shut[:] = 1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1.0)
-            if rng.random() < 0.1:
-                shut[rng.integers(2)] = 0.0
-        cut = np.empty((2, PATCH_H, PATCH_W), np.uint8)
-        for eye in range(2):
-            wide = rows["patches"][k, eye]
-            if shut[eye] > 0:
-                wide = close_lid(wide, rows["lids"][k, eye], shut[eye])
-            if poor:
-                wide = compress(wide, rng)
-            place = angle[k] + rows["roll"][k], scale[k, eye], shift[k, eye], eye == 1
-            cut[eye] = cut_patch(wide, *place)
-            eyes[k, eye] = move_truth(rows["eyes"][k, eye], *place)
-            eyes[k, eye, 3] *= 1 - shut[eye]
-            lids[k, eye] = move_points(rows["lids"][k, eye], *place)
-            true_lids[k, eye] = shut[eye] == 0
-        if rng.random() < settings["narrow_share"]:
-            cut = narrow(cut, rng)
-        cut, shown, present[k] = hide_eye(cut, strangers, rng)
-        visible[k] = shown * rows["visible"][k]
-        # renders come with a camera's faults of their own
-        if rng.random() < (settings["fault_share"] if rows["is_real"][k] else settings["render_fault_share"]):
-            patches[k] = faults.apply(cut, rng)
-        else:
-            patches[k] = cut / np.float32(255)
-        # a lid drawn down over a straight look is not what lids do: iris counts, gaze hardly
-        weight[k] = rows["gaze_weight"][k] * (0.3 if shut.any() else 1.0)
-    # what the landmarks say of the head is off by a constant of the person and some noise
-    mix = (rng.random((b, 1)) * settings["true_head_share"] * rows["is_real"][:, None]).astype(np.float32)
-    posed = np.where(is_seen[:, None], turn_angles(rows["seen_head"], -rows["seen_turn"]), rows["posed"])
-    told = mix * rows["head"] + (1 - mix) * posed
-    error = loose[:, None] * rng.normal(0, np.deg2rad(settings["head_noise_deg"]), (b, 2))
-    error *= np.where(rng.random((b, 1)) < 0.1, 3, 1)
-    # the rendered rows stand last: views, then another view of each one's person
-    partner = np.full(b, -1)
-    rendered = np.flatnonzero(~rows["is_real"])
-    firsts, others = np.split(rendered, 2)
-    partner[firsts] = np.where(rows["person"][firsts] == rows["person"][others], others, -1)
-    arrays = {
-        "patches": patches,
-        "eyes": eyes,
-        "lids": lids,
-        "true_lids": true_lids,
-        "partner": partner,
-        "gaze": turn_angles(rows["gaze"], angle),
-        "head": turn_angles(told, angle) + error.astype(np.float32),
-        "present": present,
-        "visible": visible,
-        "weight": weight,
-    }
-    return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
-
-
-def plain_batch(chosen: EyeSet) -> dict[str, torch.Tensor]:
-    """Return a set as the network gets it at run time: cut where the landmark network puts the eyes, no jitter."""
-    n = len(chosen.gaze)
-    patches, eyes = np.empty((n, 2, PATCH_H, PATCH_W), np.float32), np.empty((n, 2, 4), np.float32)
-    for k in range(n):
-        for eye in range(2):
-            place = chosen.roll[k] + chosen.seen_turn[k], chosen.seen_scale[k], chosen.seen_shift[k, eye], eye == 1
-            patches[k, eye] = cut_patch(chosen.patches[k, eye], *place) / np.float32(255)
-            eyes[k, eye] = move_truth(chosen.eyes[k, eye], *place)
-    gaze = turn_angles(chosen.gaze, chosen.seen_turn)
-    arrays = {"patches": patches, "eyes": eyes, "gaze": gaze, "head": chosen.seen_head}
-    return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
 @torch.no_grad()
@@ -497,6 +281,21 @@ def errors_of(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
         "iris share of s": float(np.median(iris)),
         "openness": float(np.abs(found["eyes"][..., 3] - truth[..., 3])[visible].mean()),
     }
+
+
+def session_errors(found: dict[str, np.ndarray], chosen: EyeSet) -> dict[str, float]:
+    """Return the mean errors in degrees in sessions whose first `SUPPORT` views calibrate."""
+    each = int(np.bincount(np.unique(chosen.person, return_inverse=True)[1]).min())
+    n = len(chosen.person) // each * each
+    seen = (found["truth"][:n, :, 3] * chosen.visible[:n]).max(1) > 0.35
+    arrays = (found["gaze"], found["features"], found["true_gaze"], seen.astype(np.float32))
+    parts = [torch.from_numpy(x[:n]).unflatten(0, (-1, each)) for x in arrays]
+    errors = {}
+    for name, wide in (("affine", False), ("features", True)):
+        miss, weight = calibrated_miss(*parts, wide)
+        angle = torch.rad2deg(torch.linalg.norm(miss, dim=-1))
+        errors[f"session {name}"] = float((angle * weight).sum() / weight.sum())
+    return errors
 
 
 def task(config: dict[str, Any], data: Path | None) -> EyeTask:

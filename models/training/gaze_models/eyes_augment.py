@@ -65,14 +65,27 @@ def move_truth(eye: np.ndarray, angle: float, scale: float, shift: np.ndarray, m
     return moved
 
 
-def narrow(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Keep a tight window around the eye of (2, 48, 64) patches and draw its edges out, as from a crop of one eye."""
-    half_width, half_height = int(rng.integers(16, 24)), int(rng.integers(7, 14))
+def narrow(patches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Keep a tight window around the eye of (2, 48, 64) patches and draw its edges out, as from a crop of one eye.
+
+    Such crops often have another shape than the eye: also returned is how much taller everything has become,
+    around the patch's middle.
+    """
+    taller = float(np.exp(rng.normal(0, 0.12)))
+    half_width = int(rng.integers(15, 24))
+    half_height = int(rng.integers(7, 14) if rng.random() < 0.6 else rng.integers(14, 23))
     x, y = PATCH_W // 2 + int(rng.integers(-2, 3)), PATCH_H // 2 + int(rng.integers(-3, 3))
-    left, top = x - half_width, y - half_height
-    inside = patches[:, top : top + 2 * half_height, left : left + 2 * half_width]
-    below, right = PATCH_H - top - 2 * half_height, PATCH_W - left - 2 * half_width
-    return np.pad(inside, ((0, 0), (top, below), (left, right)), mode="edge")
+    left, top = x - half_width, max(0, y - half_height)
+    bottom = min(PATCH_H, y + half_height)
+    stretch = np.array([[1, 0, 0], [0, 1 / taller, (PATCH_H - 1) / 2 * (1 - 1 / taller)]])
+    kind = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    stretched = [
+        cv2.warpAffine(patch, stretch, (PATCH_W, PATCH_H), flags=kind, borderMode=cv2.BORDER_REPLICATE)
+        for patch in patches
+    ]
+    inside = np.stack(stretched)[:, top:bottom, left : left + 2 * half_width]
+    right = PATCH_W - left - 2 * half_width
+    return np.pad(inside, ((0, 0), (top, PATCH_H - bottom), (left, right)), mode="edge"), taller
 
 
 def turn_angles(angles: np.ndarray, roll: np.ndarray) -> np.ndarray:
@@ -110,8 +123,11 @@ class Faults:
         self.noise = np.concatenate([fine, coarse / coarse.std()])
         self.shadows = np.stack([smooth_noise(rng, PATCH_H, PATCH_W) for _ in range(64)])
 
-    def apply(self, patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return (2, 48, 64) float32, 0..1 in steps of 1/255, of (2, 48, 64) uint8."""
+    def apply(self, patches: np.ndarray, rng: np.random.Generator, own: np.random.Generator) -> np.ndarray:
+        """Return (2, 48, 64) float32, 0..1 in steps of 1/255, of (2, 48, 64) uint8.
+
+        The camera and the light are drawn from `rng`, the noise of the moment from `own`.
+        """
         gamma = np.exp(rng.normal(0, 0.25))
         gain = np.exp(rng.normal(0, 0.2)) * (rng.uniform(0.15, 0.5) if rng.random() < 0.12 else 1.0)
         curve = (np.linspace(0, 1, 256) ** gamma * gain + rng.normal(0, 0.03)).astype(np.float32)
@@ -129,18 +145,18 @@ class Faults:
             x *= np.maximum(0.1, 1 + tilt_here[0] * COLUMNS + tilt_here[1] * ROWS).astype(np.float32)
             if rng.random() < 0.15:
                 x *= 1 - rng.uniform(0, 0.6) * self.shadows[rng.integers(64)]
-            if rng.random() < 0.12:
+            while rng.random() < 0.2:
                 cx, cy = rng.uniform(-1, 1, 2)
-                wx, wy = rng.uniform(0.05, 0.6), rng.uniform(0.05, 0.4)
+                wx, wy = rng.uniform(0.05, 0.6), rng.uniform(0.05, 0.5)
                 spot = np.exp(-(((COLUMNS - cx) / wx) ** 2)) * np.exp(-(((ROWS - cy) / wy) ** 2))
                 x += rng.uniform(0.1, 0.9) * spot.astype(np.float32)
-            x += strength * self.noise[rng.integers(len(self.noise))][:: rng.choice([-1, 1])]
+            x += strength * self.noise[own.integers(len(self.noise))][:: own.choice([-1, 1])]
             result[eye] = x
         return np.round(np.clip(result, 0, 1) * 255) / 255
 
 
 def hide_eye(
-    patches: np.ndarray, strangers: np.ndarray, rng: np.random.Generator
+    patches: np.ndarray, strangers: np.ndarray, rng: np.random.Generator, absent: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Now and then replace one eye by something else, or declare it absent; the other stays.
 
@@ -152,6 +168,8 @@ def hide_eye(
         (m, 48, 64) uint8 patches without an eye.
     rng
         Source of the draws.
+    absent
+        How often one eye is declared absent.
 
     Returns
     -------
@@ -164,6 +182,6 @@ def hide_eye(
         patches = patches.copy()
         patches[side] = strangers[rng.integers(len(strangers))]
         visible[side] = 0
-    if 0.05 < event < 0.25:
+    if 0.05 < event < 0.05 + absent:
         present[side] = 0
     return patches, visible, present

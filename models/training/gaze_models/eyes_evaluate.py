@@ -7,7 +7,6 @@ import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,14 @@ import numpy as np
 from gaze_models.chain import VisionChain
 from gaze_models.common import bootstrap_interval, interval_text, onnx_session
 from gaze_models.data import Crop
+from gaze_models.eyes_network import FEATURES
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, cut_contract
+from gaze_models.eyes_spoilt import SPOILT, measure_glasses, measure_robustness
 from gaze_models.head_pose import head_angles
 
 if TYPE_CHECKING:
-    from gaze_models.eyes import EyeSet, EyeTask
+    from gaze_models.eyes import EyeTask
+    from gaze_models.eyes_sets import EyeSet
 
 BLOCK = 430
 """File numbers per block of g01: one block is calibrated and tested by itself."""
@@ -32,10 +34,6 @@ CALIBRATION_POINTS = 5
 
 EYE_OF_PATCH = 0.47
 """Corner distance of a frontal eye as a share of the patch width (training faces, median)."""
-
-
-SPOILT = ("dark", "glare", "blur", "noise", "JPEG 20")
-"""Columns of the robustness table; see `corruptions`."""
 
 
 class EyeNet:
@@ -168,7 +166,7 @@ def calibrated_error(
 
 def run_set(net: EyeNet, chosen: EyeSet, present: tuple[float, float] = (1.0, 1.0)) -> dict[str, np.ndarray]:
     """Run the exported network over a set, without jitter; ``eyes`` and ``truth`` with the left eye mirrored."""
-    from gaze_models.eyes import plain_batch
+    from gaze_models.eyes_sets import plain_batch
 
     batch = plain_batch(chosen)
     found = [net(p.numpy()[:, None], h, present) for p, h in zip(batch["patches"], chosen.seen_head, strict=True)]
@@ -221,7 +219,7 @@ def measure_g01(net: EyeNet, folder: Path, models: Path) -> dict[str, Any]:
     numbers = np.array([int(re.findall(r"\d+", r["file"])[0]) for r in rows])
     targets = np.array([[float(r["x_px"]), float(r["y_px"])] for r in rows])
     screen = float(rows[0]["screen_w_px"]), float(rows[0]["screen_h_px"])
-    gaze, features = np.full((len(rows), 2), np.nan), np.full((len(rows), 12), np.nan)
+    gaze, features = np.full((len(rows), 2), np.nan), np.full((len(rows), FEATURES), np.nan)
     iris, opening = np.full((len(rows), 2), np.nan), np.full(len(rows), np.nan)
     for k, row in enumerate(rows):
         picture = cv2.imread(str(folder / row["file"]), cv2.IMREAD_GRAYSCALE)
@@ -418,67 +416,6 @@ def measure_closed(net: EyeNet, folder: Path) -> dict[str, Any]:
     }
 
 
-def corruptions(rng: np.random.Generator) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Return what the robustness row does to (2, 48, 64) patches, 0..1, whose pixels are about a webcam's."""
-
-    def noisy(x: np.ndarray, levels: float) -> np.ndarray:
-        return x + rng.normal(0, levels / 255, x.shape)
-
-    def glare(x: np.ndarray) -> np.ndarray:
-        rows, columns = np.mgrid[-1 : 1 : PATCH_H * 1j, -1 : 1 : PATCH_W * 1j]
-        cx, cy = rng.uniform(-0.5, 0.5, (2, 2, 1, 1))
-        return x + 0.7 * np.exp(-(((columns - cx) / 0.35) ** 2)) * np.exp(-(((rows - cy) / 0.35) ** 2))
-
-    def jpeg(x: np.ndarray) -> np.ndarray:
-        shown = [
-            cv2.imencode(".jpg", np.round(p * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 20])[1] for p in x
-        ]
-        return np.stack([cv2.imdecode(code, cv2.IMREAD_GRAYSCALE) for code in shown]) / 255
-
-    return {
-        "dark": lambda x: noisy(0.15 * x, 2),
-        "glare": glare,
-        "blur": lambda x: np.stack([cv2.GaussianBlur(p, (0, 0), 1.5) for p in x]),
-        "noise": lambda x: noisy(x, 12),
-        "JPEG 20": jpeg,
-    }
-
-
-def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad: float) -> dict[str, Any]:
-    """Return the median gaze error of spoilt patches, of answers that are not said with low confidence.
-
-    Parameters
-    ----------
-    chosen
-        Held-out faces; the open and visible ones count.
-    people
-        Who is in each.
-    limit_rad
-        Sigma above which an answer is of low confidence.
-    """
-    from gaze_models.eyes import angular_error, plain_batch
-
-    seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
-    who = [people[k] for k in np.flatnonzero(seen)]
-    batch = plain_batch(chosen)
-    patches, posed, truth = (batch[name].numpy()[seen] for name in ("patches", "head", "gaze"))
-    kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {"clean": lambda x: x}
-    results: dict[str, Any] = {}
-    for name, spoil in (kinds | corruptions(np.random.default_rng(4))).items():
-        spoilt = [np.round(np.clip(spoil(p), 0, 1) * 255) / 255 for p in patches]
-        found = [net(p[:, None], head) for p, head in zip(spoilt, posed, strict=True)]
-        error = angular_error(np.stack([f["gaze"] for f in found]), truth)
-        sure = np.array([f["sigma"] for f in found]) <= limit_rad
-        results[name] = {
-            "n": len(error),
-            "low_confidence": float(1 - sure.mean()),
-            "median_deg": bootstrap_interval(error[sure], [w for w, s in zip(who, sure, strict=True) if s], "median"),
-        }
-    for row in results.values():
-        row["of_clean"] = row["median_deg"][0] / results["clean"]["median_deg"][0]
-    return results
-
-
 def measure_gaze_sets(net: EyeNet, data: Path, models: Path) -> dict[str, Any]:
     """Measure the sets of ``gaze/``, as far as they are there; they are for comparison only."""
     results: dict[str, Any] = {}
@@ -517,7 +454,8 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
     smoke
         Few faces only.
     """
-    from gaze_models.eyes import EyeSet, read_real, read_rendered
+    from gaze_models.eyes_sets import EyeSet, read_real, read_rendered
+    from gaze_models.render import read_renders
 
     net = EyeNet(onnx_file)
     results: dict[str, Any] = {"microseconds_ort_one_thread": net.microseconds(50 if smoke else 500)}
@@ -541,6 +479,8 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         part = EyeSet(*(getattr(rendered, f)[keep] for f in EyeSet.__dataclass_fields__))
         results["renders"] = measure_set(run_set(net, part), part, [str(k) for k in keep])
         results["robustness, renders"] = measure_robustness(net, part, [str(k) for k in keep], limit)
+        worn = read_renders(task.folder / "renders-test").glasses[keep] > 0
+        results["robustness, renders"]["glasses"] = measure_glasses(net, part, worn, limit)
     if not smoke and task.data is not None:
         results |= measure_gaze_sets(net, task.data, onnx_file.parents[1])
     return results

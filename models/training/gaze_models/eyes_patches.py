@@ -95,6 +95,71 @@ def close_lid(wide: np.ndarray, lids: np.ndarray, share: float) -> np.ndarray:
     return cv2.remap(wide, columns_from, rows_from, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def look_aside(
+    wide: np.ndarray, eye: np.ndarray, lids: np.ndarray, shift: np.ndarray, follow: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Move the iris of a wide patch, and the lids with it: a real eye that looks a little elsewhere.
+
+    Between the lids the picture moves as the iris does, less and less towards the corners; the skin above and
+    below is stretched. Nothing that was under a lid is uncovered: the row next to the lid is drawn out instead.
+
+    Parameters
+    ----------
+    wide
+        (64, 96) uint8, unmirrored.
+    eye, lids
+        Truth (``EYE_COLUMNS``) and (16, 2) contour in patch units.
+    shift
+        (2,) of the iris, patch units, to the picture's right and down.
+    follow
+        Shares of the shift down that the upper and the lower lid follow.
+
+    Returns
+    -------
+    tuple
+        The new patch, iris (2,) and contour.
+    """
+    step = WIDE_SCALE * PATCH_W / WIDE_W
+    unit = np.array([PATCH_W, PATCH_H]) / step
+    middle = np.array([WIDE_W - 1, WIDE_H - 1]) / 2
+    place, by = (lids - 0.5) * unit + middle, shift * unit
+    iris, radius = (eye[:2] - 0.5) * unit + middle, max(float(eye[2] * unit[0]), 2.0)
+    order = 1 if place[0, 0] < place[8, 0] else -1
+    upper, lower = place[0:9][::order], place[np.r_[8:16, 0]][::-order]
+    columns = np.arange(WIDE_W, dtype=np.float32)
+    left, right = min(place[0, 0], place[8, 0]), max(place[0, 0], place[8, 0])
+    old_top = np.interp(columns, upper[:, 0], upper[:, 1])
+    old_bottom = np.maximum(np.interp(columns, lower[:, 0], lower[:, 1]), old_top)
+    # lids move most in the middle and not at all in the corners
+    bend = np.clip(1 - ((columns - (left + right) / 2) / (0.5 * (right - left))) ** 2, 0, 1)
+    top = old_top + follow[0] * by[1] * bend
+    bottom = np.maximum(old_bottom + follow[1] * by[1] * bend, top)
+    edges = [left, iris[0] + by[0] - 1.1 * radius, iris[0] + by[0] + 1.1 * radius, right]
+    with_iris = np.interp(columns, np.maximum.accumulate(edges), [0.0, 1.0, 1.0, 0.0])
+    reach = 0.45 * (right - left)
+    rows = np.arange(WIDE_H, dtype=np.float32)[:, None]
+    inside = (rows > top) & (rows < bottom)
+    within = np.clip(rows - by[1] * with_iris, old_top, old_bottom)
+    brow, cheek = old_top - reach, old_bottom + reach
+    above = brow + (rows - brow) * (old_top - brow) / np.maximum(top - brow, 1e-3)
+    below = cheek - (cheek - rows) * (cheek - old_bottom) / np.maximum(cheek - bottom, 1e-3)
+    rows_from = np.where(inside, within, np.where(rows <= top, np.where(rows < brow, rows, above), rows))
+    rows_from = np.where(~inside & (rows >= bottom) & (rows > top), np.where(rows > cheek, rows, below), rows_from)
+    columns_from = np.where(inside, columns - by[0] * with_iris, np.broadcast_to(columns, rows_from.shape))
+    moved = cv2.remap(
+        wide,
+        columns_from.astype(np.float32),
+        rows_from.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    contour = lids.copy()
+    at = np.interp(place[:, 0], columns, bend) * shift[1]
+    contour[1:8, 1] += (follow[0] * at)[1:8]
+    contour[9:16, 1] += (follow[1] * at)[9:16]
+    return moved, (eye[:2] + shift).astype(np.float32), contour.astype(np.float32)
+
+
 def canonical(patches: np.ndarray) -> np.ndarray:
     """Mirror the left eye of (..., 2, rows, columns)."""
     result = patches.copy()

@@ -2,7 +2,8 @@
 
 The landmark network finds the points of every prepared face, real and rendered, once from a jittered crop and once
 from the crop of what it found, as in tracking. Where its patches lie against those of the true points, and how it
-lets the head be turned, goes into ``real-seen.npz`` and ``renders-*/seen.npz``. Run again when that network changes.
+lets the head be turned, goes into ``real-seen.npz`` and the ``seen.npz`` of each folder of renders. Run it again when
+that network changes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gaze_models.data import POINTS, eye_crops, face_crop, faces_folder, read_fa
 from gaze_models.eyes_patches import PATCH_W
 from gaze_models.head_pose import head_angles
 from gaze_models.landmarks import jittered
-from gaze_models.render import SPLITS
+from gaze_models.render import RENDERS
 
 
 @dataclasses.dataclass
@@ -115,10 +116,9 @@ def main() -> None:
         for picture in read_face_set(faces_folder(arguments.data) / f"{name}.tar", limit):
             real += [(picture.grey, f.points) for f in picture.faces if usable(f, picture, settings["smallest_s_px"])]
     jobs = [(folder / "real-seen.npz", real, False)]
-    for split in SPLITS:
-        renders = folder / f"renders-{split}"
-        pictures = read_rendered(renders) if renders.exists() else []
-        jobs.append((folder / f"renders-{split}" / "seen.npz", [(p.grey, p.faces[0].points) for p in pictures], True))
+    for name in RENDERS:
+        pictures = read_rendered(folder / name) if (folder / name).exists() else []
+        jobs.append((folder / name / "seen.npz", [(p.grey, p.faces[0].points) for p in pictures], True))
     for file, faces, is_upright in jobs:
         if not faces:
             continue

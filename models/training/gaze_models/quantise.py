@@ -17,8 +17,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from gaze_models.common import bootstrap_interval, load_task, onnx_session, stage_arguments
 from gaze_models.dft import held_out
-from gaze_models.eyes import EyeSet, angular_error, plain_batch
+from gaze_models.eyes import angular_error
 from gaze_models.eyes_evaluate import EyeNet
+from gaze_models.eyes_sets import EyeSet, plain_batch
 
 
 class EyesReader(CalibrationDataReader):

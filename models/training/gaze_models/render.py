@@ -22,7 +22,14 @@ from gaze_models.data import POINTS, eye_crops, tile
 from gaze_models.eyes_patches import WIDE_H, WIDE_SCALE, WIDE_W, eye_lids, eye_truth
 from gaze_models.head_pose import head_angles
 
-SPLITS = ("train", "val", "test")
+RENDERS = {
+    "renders-train": "views",
+    "renders-val": "views",
+    "renders-test": "views",
+    "sessions-train": "sessions",
+    "sessions-val": "sessions",
+}
+"""Folders of renders, and what is in them: random views, or people who look about on a screen."""
 
 
 @dataclass
@@ -46,6 +53,8 @@ class Renders:
         points tell, and where the eyes look.
     visible
         (n, 2) 0 where an eye is out of the picture or covered.
+    glasses
+        (n,) 1 where glasses are worn.
     """
 
     patches: np.ndarray
@@ -57,12 +66,13 @@ class Renders:
     posed: np.ndarray
     gaze: np.ndarray
     visible: np.ndarray
+    glasses: np.ndarray
 
 
-def render_split(folder: Path, count: int, seed: int, views_each: int) -> None:
-    """Let the observer crate write `count` random views to `folder`."""
+def render_set(folder: Path, kind: str, count: int, seed: int, views_each: int) -> None:
+    """Let the observer crate write `count` views to `folder`."""
     command = ["cargo", "run", "--release", "-p", "gaze-observer", "--example", "render", "--"]
-    command += ["--out", str(folder.resolve()), "--kind", "views", "--count", str(count), "--seed", str(seed)]
+    command += ["--out", str(folder.resolve()), "--kind", kind, "--count", str(count), "--seed", str(seed)]
     command += ["--views-each", str(views_each)]
     subprocess.run(command, cwd=MODELS.parent, check=True)
 
@@ -109,11 +119,12 @@ def read_renders(folder: Path) -> Renders | None:
         posed,
         take("gaze_normalised_yaw", "gaze_normalised_pitch"),
         take("right_visible", "left_visible"),
+        take("has_glasses")[:, 0],
     )
 
 
 def main() -> None:
-    """Render all splits and draw a page of each."""
+    """Render all sets and draw a page of each."""
     from gaze_models.eyes_prepare import draw_sample
 
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -121,14 +132,14 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     config = tomllib.loads(arguments.config.read_text())
-    for split in SPLITS:
-        folder = Path(config["prepare"]["folder"]) / f"renders-{split}"
-        count = 64 if arguments.smoke else config["render"]["count"][split]
-        render_split(folder, count, config["render"]["seed"][split], config["render"]["views_each"][split])
+    for name, kind in RENDERS.items():
+        folder, settings = Path(config["prepare"]["folder"]) / name, config["render"][name]
+        count = min(64, settings["count"]) if arguments.smoke else settings["count"]
+        render_set(folder, kind, count, settings["seed"], settings["views_each"])
         renders = read_renders(folder)
         page = [draw_sample(renders.patches[k], renders.eyes[k], renders.gaze[k]) for k in range(min(48, count))]
         cv2.imwrite(str(folder / "renders.png"), tile(page, 4))
-        print(f"{split}: {count} views, gaze SD {np.rad2deg(renders.gaze.std(0)).round(1)} degrees")
+        print(f"{name}: {count} views, gaze SD {np.rad2deg(renders.gaze.std(0)).round(1)} degrees")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from gaze_models.chain import VisionChain
 from gaze_models.common import MODELS, bootstrap_interval, interval_text
 from gaze_models.data import Picture, eye_crops, eye_distance, on_canvas, read_backgrounds, read_faces
-from gaze_models.eyes_evaluate import SPOILT, EyeNet
+from gaze_models.eyes_evaluate import EyeNet
 from gaze_models.eyes_patches import cut_contract
+from gaze_models.eyes_spoilt import SPOILT
 from gaze_models.head_pose import head_angles
 
 BEGIN, END = "<!-- table: written by gaze_models.table -->", "<!-- end of table -->"

@@ -4,7 +4,8 @@
 
 The exporter folds batch normalisation into the convolutions. Here each gets its normalisation back, with the means
 and variances of a few training batches, so that the network does what it did before and can be trained on with
-``start_from = "R/checkpoint.pt"``.
+``start_from = "R/checkpoint.pt"``. A layer that has become wider since does what it did; what it gained says nothing
+yet.
 """
 
 from __future__ import annotations
@@ -35,24 +36,47 @@ def layers_in_order(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> lis
     return found
 
 
+def weights(model: onnx.ModelProto) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return weight (outputs first) and bias of the layers of a file, in order.
+
+    A linear layer on more than one row a sample is written as a product and a sum.
+    """
+    values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
+    found = []
+    for node, following in zip(model.graph.node, [*model.graph.node[1:], None], strict=True):
+        if node.op_type in ("Conv", "Gemm"):
+            found.append((values[node.input[1]], values[node.input[2]]))
+        elif node.op_type == "MatMul" and node.input[1] in values:
+            if following is None or following.op_type != "Add":
+                raise ValueError(f"{node.name}: a product without a sum behind it")
+            bias = next(values[name] for name in following.input if name in values)
+            found.append((values[node.input[1]].T, bias))
+    return found
+
+
+def fill(layer: nn.Module, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Put weights into a layer; outputs that the file lacks stay as they are, inputs that it lacks count nothing."""
+    rows, columns = weight.shape[:2]
+    layer.weight[:rows, columns:] = 0
+    layer.weight[:rows, :columns] = weight
+    if bias is not None:
+        layer.bias[:rows] = bias
+
+
 def unfold(network: nn.Module, model: onnx.ModelProto, batches: list[tuple[torch.Tensor, ...]]) -> None:
     """Give `network` the weights of its export; batch normalisation by what `batches` make of its input."""
-    values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
-    nodes = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+    stored = weights(model)
     network.eval()
     layers = layers_in_order(network, batches[0])
     weighted = [m for m in layers if not isinstance(m, nn.BatchNorm2d)]
-    if len(weighted) != len(nodes):
-        raise ValueError(f"the file has {len(nodes)} layers, the network {len(weighted)}")
+    if len(weighted) != len(stored):
+        raise ValueError(f"the file has {len(stored)} layers, the network {len(weighted)}")
     norm_of = {id(a): b for a, b in zip(layers, layers[1:], strict=False) if isinstance(b, nn.BatchNorm2d)}
     with torch.no_grad():
-        for layer, node in zip(weighted, nodes, strict=True):
-            weight, bias = values[node.input[1]], values[node.input[2]]
-            layer.weight.copy_(weight)
+        for layer, (weight, bias) in zip(weighted, stored, strict=True):
             norm = norm_of.get(id(layer))
-            if norm is None:
-                layer.bias.copy_(bias)
-            else:
+            fill(layer, weight, bias if norm is None else None)
+            if norm is not None:
                 norm.running_mean.zero_()
                 norm.running_var.fill_(1.0)
                 norm.weight.fill_((1 + norm.eps) ** 0.5)
@@ -78,6 +102,13 @@ def unfold(network: nn.Module, model: onnx.ModelProto, batches: list[tuple[torch
             norm.bias.add_(mean)
 
 
+def inputs_of(batch: dict[str, torch.Tensor] | tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Return what the network takes of a training batch: named inputs of eyes, else the first tensor."""
+    if isinstance(batch, dict):
+        return batch["patches"].flatten(0, 1)[:, None], batch["head"], batch["present"]
+    return (batch[0],)
+
+
 def main() -> None:
     """Write ``checkpoint.pt``."""
     arguments, config = stage_arguments(main.__doc__)
@@ -86,7 +117,7 @@ def main() -> None:
     config["train"]["workers"] = 0
     task = load_task(config, arguments.data)
     network = task.network()
-    batches = [(batch[0],) for batch in task.batches(0, BATCHES, arguments.smoke)]
+    batches = [inputs_of(batch) for batch in task.batches(0, BATCHES, arguments.smoke)]
     name = task.contract.name
     before = onnx.load(arguments.models / "onnx" / f"{name}.onnx")
     unfold(network, before, batches)

@@ -10,12 +10,24 @@ import pytest
 import torch
 
 from gaze_models.data import Crop, eye_crops, face_axes
-from gaze_models.eyes import SIGMA_SHARE, EyeSet, angular_error, balance, other_views, plain_batch, shape_of
+from gaze_models.eyes import SIGMA_SHARE, angular_error, shape_of
 from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles
+from gaze_models.eyes_batches import EYE_RADIUS, augment, choose, directions
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
-from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, cut_contract, cut_wide, eye_lids, eye_truth, widen
+from gaze_models.eyes_patches import (
+    PATCH_H,
+    PATCH_W,
+    close_lid,
+    cut_contract,
+    cut_wide,
+    eye_lids,
+    eye_truth,
+    look_aside,
+    widen,
+)
 from gaze_models.eyes_seen import against
+from gaze_models.eyes_sets import EyeSet, balance, other_views, plain_batch
 from gaze_models.head_pose import HEAD_MM, RIGID, head_angles
 from gaze_models.render import read_renders
 from gaze_models.teacher import eye_squares
@@ -129,7 +141,7 @@ def test_at_least_one_eye_stays_visible_and_present() -> None:
     for _ in range(300):
         _, visible, present = hide_eye(patches, strangers, rng)
         assert (visible * present).sum() >= 1
-    faults = Faults(0).apply(patches, rng)
+    faults = Faults(0).apply(patches, rng, rng)
     assert faults.min() >= 0 and faults.max() <= 1
 
 
@@ -195,6 +207,7 @@ def test_renders_that_lie_turned_in_the_frame_are_read_upright(tmp_path: Path) -
     values = {f"lm{k}_{axis}": turned[k, i] for k in range(49) for i, axis in enumerate("xy")}
     for k, side in enumerate(("right", "left")):
         values |= {f"{side}_openness": 0.5, f"{side}_visible": 1.0, f"{side}_crop_w": crops[k].width}
+    values["has_glasses"] = 1.0
     for name in ("head_normalised", "gaze_normalised"):
         values |= {f"{name}_yaw": 0.1, f"{name}_pitch": 0.2}
     np.stack([patches] * count).tofile(tmp_path / "eyes.u8")
@@ -205,6 +218,7 @@ def test_renders_that_lie_turned_in_the_frame_are_read_upright(tmp_path: Path) -
     assert renders.roll == pytest.approx([roll, roll], abs=1e-6)
     assert renders.gaze[0] == pytest.approx([0.1, 0.2])
     assert renders.person.tolist() == [40, 40]
+    assert renders.glasses.tolist() == [1, 1]
     for eye in range(2):
         place = float(renders.roll[0]), 1.0, np.zeros(2), eye == 1
         upright = cut_patch(renders.patches[0, eye], *place)
@@ -274,3 +288,90 @@ def test_eyes_are_learnt_as_the_landmark_network_would_have_them_cut(is_upright:
     patches = plain_batch(EyeSet(**one))["patches"].numpy()[0]
     off, untouched = (np.abs(patches - cut_contract(picture, p)[:, 0]).mean() for p in (found, points))
     assert off < 0.25 * untouched
+
+
+@pytest.mark.parametrize("shift", [(0.05, 0.0), (-0.04, 0.03), (0.02, -0.05)])
+def test_an_iris_that_is_moved_lies_where_the_new_truth_says(shift: tuple[float, float]) -> None:
+    points = face_points()
+    points[:32, 1] = 200 + 1.8 * (points[:32, 1] - 200)  # wide open: the lids cover nothing
+    wide, truth, lids = cut_wide(picture_with_irises(points), points), eye_truth(points), eye_lids(points)
+    for eye in range(2):
+        moved, iris, contour = look_aside(wide[eye], truth[eye], lids[eye], np.array(shift), (0.7, 0.3))
+        assert iris == pytest.approx(truth[eye, :2] + shift, abs=1e-6)
+        patch = cut_patch(moved, 0.0, 1.0, np.zeros(2), False)
+        assert dark_centre(patch) == pytest.approx(iris, abs=0.012)
+        # corners stay, lids follow by their shares
+        assert contour[[0, 8]] == pytest.approx(lids[eye][[0, 8]])
+        assert contour[4] - lids[eye][4] == pytest.approx([0, 0.7 * shift[1]], abs=0.002)
+        assert contour[12] - lids[eye][12] == pytest.approx([0, 0.3 * shift[1]], abs=0.002)
+
+
+def faces_of(people: list[int]) -> EyeSet:
+    n, rng = len(people), np.random.default_rng(1)
+    eyes = np.tile(np.array([0.5, 0.5, 0.09, 0.9], np.float32), (n, 2, 1))
+    lids = np.tile(eye_lids(face_points()), (n, 1, 1, 1))
+    pairs = {name: rng.normal(0, 0.1, (n, 2)).astype(np.float32) for name in ("head", "posed", "gaze", "seen_head")}
+    ones = np.ones(n, np.float32)
+    rest = {"gaze_weight": ones, "visible": np.ones((n, 2), np.float32), "person": np.array(people)}
+    rest |= {"roll": 0 * ones, "seen_scale": ones, "seen_turn": 0 * ones}
+    patches = rng.integers(0, 255, (n, 2, 64, 96)).astype(np.uint8)
+    shift = np.zeros((n, 2, 2), np.float32)
+    return EyeSet(patches=patches, eyes=eyes, lids=lids, seen_shift=shift, **pairs, **rest)
+
+
+SETTINGS = {
+    "render_share": 0.5,
+    "aside_share": 0.25,
+    "sessions": 2,
+    "session_views": 4,
+    "seen_share": 0.8,
+    "jpeg_share": 0.2,
+    "close_share": 0.2,
+    "narrow_share": 0.1,
+    "session_narrow_share": 0.5,
+    "fault_share": 0.5,
+    "render_fault_share": 0.5,
+    "true_head_share": 0.5,
+    "head_noise_deg": [2.0, 2.0],
+    "balance_power": 0.5,
+}
+
+
+def test_a_batch_pairs_moved_irises_views_and_sessions_of_one_person_each() -> None:
+    sets = {
+        "real": faces_of([-1] * 8),
+        "views": faces_of([1, 1, 2, 2]),
+        "sessions": faces_of(sorted([7, 8, 9] * 6)),
+    }
+    odds = {name: np.full(len(chosen.gaze), 1 / len(chosen.gaze)) for name, chosen in sets.items()}
+    rows = choose(sets, odds, SETTINGS, 16, np.random.default_rng(0))
+    partner, person = rows["partner"], rows["person"]
+    paired = np.flatnonzero(partner >= 0)
+    assert (person[paired] == person[partner[paired]]).all()
+    assert (rows["is_real"][paired] == rows["is_real"][partner[paired]]).all()
+    moved = paired[rows["is_real"][paired]]
+    assert len(moved) == 2
+    # the irises moved as an eyeball of 10 mm radius turns
+    turned = directions(rows["gaze"][moved]) - directions(rows["gaze"][partner[moved]])
+    irises = rows["eyes"][moved, 0, :2] - rows["eyes"][partner[moved], 0, :2]
+    assert irises * [1, PATCH_H / PATCH_W] == pytest.approx(EYE_RADIUS * turned, abs=1e-5)
+    session = augment(rows, np.zeros((3, 48, 64), np.uint8), Faults(0), SETTINGS, np.random.default_rng(1))["session"]
+    for group in np.unique(session[session >= 0]):
+        members = np.flatnonzero(session == group)
+        assert len(members) == 4 and len(set(person[members])) == 1
+    assert (session >= 0).sum() == 8
+
+
+def test_what_belongs_together_is_hidden_and_narrowed_alike() -> None:
+    sets = {"real": faces_of([-1] * 4), "views": faces_of([1, 1]), "sessions": faces_of([7] * 8)}
+    odds = {name: np.full(len(chosen.gaze), 1 / len(chosen.gaze)) for name, chosen in sets.items()}
+    settings = SETTINGS | {"sessions": 1, "session_views": 8, "session_narrow_share": 1.0}
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        batch = augment(
+            choose(sets, odds, settings, 8, rng), np.zeros((3, 48, 64), np.uint8), Faults(0), settings, rng
+        )
+        members = batch["session"] >= 0
+        assert (batch["present"][members] == batch["present"][members][0]).all()
+        assert (batch["headless"][members] == batch["headless"][members][0]).all()
+        assert (batch["head"][batch["headless"]] == 0).all()

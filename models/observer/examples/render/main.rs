@@ -6,7 +6,7 @@
 //!
 //! `views`: `faces.u8` (N × 160 × 160), `eyes.u8` (N × 2 × 64 × 96, observer's right eye first),
 //! `truth.f32` (N rows, little-endian) and `truth.json`, which names the columns and says how the
-//! crops lie in the frame. `frames`: full frames as PNG with `truth.jsonl`. `script`: the frames
+//! crops lie in the frame. `sessions`: the same files of people who look about on a screen. `frames`: full frames as PNG with `truth.jsonl`. `script`: the frames
 //! of a scripted minute as PNG with `truth.jsonl` and `events.jsonl`.
 
 mod crops;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use gaze_observer::{Observer, ObserverSettings, View, random_view, random_view_of};
+use gaze_observer::{Observer, ObserverSettings, View, random_view, random_view_of, session_view};
 
 use crops::{EYE_COLUMNS, EYE_ROWS, FACE_SIZE};
 
@@ -26,6 +26,8 @@ use crops::{EYE_COLUMNS, EYE_ROWS, FACE_SIZE};
 enum Kind {
     /// Face and eye crops of random views, as raw tables.
     Views,
+    /// The same of sessions: people who look about on a screen.
+    Sessions,
     /// Full frames of random views.
     Frames,
     /// Full frames of a script, 30 a second.
@@ -65,7 +67,8 @@ fn main() -> Result<()> {
     };
     let start = Instant::now();
     match arguments.kind {
-        Kind::Views => write_views(&arguments, threads)?,
+        Kind::Views => write_views(&arguments, threads, random_view_of)?,
+        Kind::Sessions => write_views(&arguments, threads, session_view)?,
         Kind::Frames => write_frames(&arguments, threads)?,
         Kind::Script => write_script(&arguments)?,
     }
@@ -117,7 +120,11 @@ fn in_order<T: Send>(
     Ok(())
 }
 
-fn write_views(arguments: &Arguments, threads: usize) -> Result<()> {
+fn write_views(
+    arguments: &Arguments,
+    threads: usize,
+    render: fn(u64, u64, f32) -> View,
+) -> Result<()> {
     let mut faces = writer(&arguments.out.join("faces.u8"))?;
     let mut eyes = writer(&arguments.out.join("eyes.u8"))?;
     let mut table = writer(&arguments.out.join("truth.f32"))?;
@@ -127,7 +134,7 @@ fn write_views(arguments: &Arguments, threads: usize) -> Result<()> {
         threads,
         |seed| {
             let person = seed - (seed - arguments.seed) % arguments.views_each;
-            let view = random_view_of(person, seed, crops::REACH);
+            let view = render(person, seed, crops::REACH);
             let (face_crop, eye_crops) = crops::crops(&view.truth);
             let mut face = vec![0; FACE_SIZE * FACE_SIZE];
             crops::cut(&view, face_crop, FACE_SIZE, FACE_SIZE, &mut face);
