@@ -32,11 +32,11 @@ def corruptions(rng: np.random.Generator) -> dict[str, Callable[[np.ndarray], np
         return x + 0.7 * np.exp(-(((columns - cx) / 0.35) ** 2)) * np.exp(-(((rows - cy) / 0.35) ** 2))
 
     def glasses(x: np.ndarray) -> np.ndarray:
-        # a dark rim round each eye and what the lens mirrors; eyes are about 75 of the patch's pixels apart
+        # a dark rim round each eye, and in three of ten what the lens mirrors; eyes are about 75 pixels apart
         half = rng.uniform([0.3, 0.2], [0.42, 0.36]) * 75
         rim, lens = np.zeros((2, PATCH_H, PATCH_W), np.float32), np.zeros((2, PATCH_H, PATCH_W), np.float32)
         level, width = rng.uniform(0.05, 0.3), float(rng.uniform(1, 4))
-        shine, across, down = rng.uniform(0.1, 0.4), *rng.uniform(-0.5, 0.5, 2)
+        shine, across, down = rng.uniform(0.1, 0.4) * (rng.random() < 0.3), *rng.uniform(-0.5, 0.5, 2)
         rows, columns = np.mgrid[0:PATCH_H, 0:PATCH_W]
         for eye, side in ((0, 1), (1, -1)):
             x_off, y_off = (columns - PATCH_W / 2) / half[0], (rows - PATCH_H / 2) / half[1]
