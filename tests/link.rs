@@ -1,78 +1,40 @@
 //! The host's conversation with the real device logic: over a bad line in virtual time, and over a
 //! terminal with the daemon's own thread.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+#[path = "../firmware/tests/suite/mocks.rs"]
+#[expect(dead_code, reason = "the firmware's own tests use all of it")]
+mod mocks;
+
 use std::convert::Infallible;
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use embedded_hal::digital::OutputPin;
-use embedded_hal::pwm::SetDutyCycle;
 use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use gaze_firmware::{Device, Identity, Pins};
 use gaze_host::board::{BoardInput, BoardNews, BoardPlan, BoardSink, Conversation, PortChoice};
 use gaze_host::channel;
 use gaze_host::stop::StopFlag;
 use gaze_protocol::event::{ObjectId, ObjectVisit};
-use gaze_protocol::message::{Output, OutputSettings, StrobeSettings};
+use gaze_protocol::message::{MIN_REST_MS, Output, OutputSettings, StrobeSettings};
 use gaze_protocol::{GazeEvent, GazeSample, Timestamp, Validity};
 use proptest::prelude::*;
 use serial2::SerialPort;
 
-/// A pin that others can read.
-#[derive(Clone, Default)]
-struct Pin(Arc<AtomicBool>);
+use mocks::{Line, Wire};
 
-impl Pin {
-    fn is_on(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl embedded_hal::digital::ErrorType for Pin {
-    type Error = Infallible;
-}
-
-impl OutputPin for Pin {
-    fn set_low(&mut self) -> Result<(), Infallible> {
-        self.0.store(false, Ordering::SeqCst);
-        Ok(())
-    }
-    fn set_high(&mut self) -> Result<(), Infallible> {
-        self.0.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl embedded_hal::pwm::ErrorType for Pin {
-    type Error = Infallible;
-}
-
-impl SetDutyCycle for Pin {
-    fn max_duty_cycle(&self) -> u16 {
-        20_000
-    }
-    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), Infallible> {
-        self.0.store(duty > 1_000, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-type Board<Io> = Device<Pin, Pin, Pin, Pin, Pin, Io>;
+type Board<Io> = Device<Wire, Wire, Wire, Wire, Wire, Io>;
 
 /// A device and its lamp.
-fn board<Io: Read + Write + ReadReady + WriteReady>(io: Io) -> (Board<Io>, Pin) {
-    let lamp = Pin::default();
+fn board<Io: Read + Write + ReadReady + WriteReady>(io: Io) -> (Board<Io>, Wire) {
+    let lamp = Wire::default();
     let pins = Pins {
-        illuminator: Pin::default(),
-        trigger: Pin::default(),
-        switch: Pin::default(),
+        illuminator: Wire::default(),
+        trigger: Wire::default(),
+        switch: Wire::default(),
         lamp: lamp.clone(),
-        servo: Pin::default(),
+        servo: Wire::default(),
     };
     let identity = Identity {
         board: "test".try_into().expect("it is short"),
@@ -90,7 +52,7 @@ fn plan() -> BoardPlan {
         object: yes(),
         dwell_ms: 300,
         hold_ms: 10_000,
-        rest_ms: 300,
+        rest_ms: MIN_REST_MS,
         ends_with_visit: true,
     };
     BoardPlan {
@@ -105,55 +67,11 @@ fn plan() -> BoardPlan {
     }
 }
 
-/// Both directions of a line in memory.
-#[derive(Clone, Default)]
-struct Line {
-    to_board: Rc<RefCell<VecDeque<u8>>>,
-    to_host: Rc<RefCell<VecDeque<u8>>>,
-}
-
-impl ErrorType for Line {
-    type Error = Infallible;
-}
-
-impl ReadReady for Line {
-    fn read_ready(&mut self) -> Result<bool, Infallible> {
-        Ok(!self.to_board.borrow().is_empty())
-    }
-}
-
-impl Read for Line {
-    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
-        let mut line = self.to_board.borrow_mut();
-        let n = bytes.len().min(line.len());
-        for (byte, read) in bytes.iter_mut().zip(line.drain(..n)) {
-            *byte = read;
-        }
-        Ok(n)
-    }
-}
-
-impl WriteReady for Line {
-    fn write_ready(&mut self) -> Result<bool, Infallible> {
-        Ok(true)
-    }
-}
-
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.to_host.borrow_mut().extend(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
 /// A host and a board in virtual time; the board's clock began later and runs faster.
 struct Pair {
     conversation: Conversation,
     board: Board<Line>,
-    lamp: Pin,
+    lamp: Wire,
     line: Line,
     now_us: u64,
     news: Vec<BoardNews>,
@@ -215,7 +133,7 @@ fn a_look_lights_the_lamp_after_the_dwell_and_looking_away_puts_it_out() {
     pair.turn_until(50, |_| false);
     let now = pair.now();
     pair.conversation.look(yes(), now, now);
-    let dwell_ms = pair.turn_until(1_000, |pair| pair.lamp.is_on());
+    let dwell_ms = pair.turn_until(1_000, |pair| pair.lamp.level() == 1);
     assert!((300..=305).contains(&dwell_ms), "{dwell_ms}");
     let exposures = |news: &&BoardNews| matches!(news, BoardNews::Exposed { .. });
     assert!(pair.news.iter().filter(exposures).count() >= 3);
@@ -224,7 +142,7 @@ fn a_look_lights_the_lamp_after_the_dwell_and_looking_away_puts_it_out() {
     pair.conversation.look_away(now, &mut said);
     pair.line.to_board.borrow_mut().extend(said);
     pair.turn(&mut |_| {});
-    assert!(!pair.lamp.is_on());
+    assert!(pair.lamp.level() == 0);
 }
 
 #[test]
@@ -238,7 +156,7 @@ fn a_board_that_starts_anew_is_set_up_anew() {
     assert!(found_ms < 5_000);
     let now = pair.now();
     pair.conversation.look(yes(), now, now);
-    assert!(pair.turn_until(1_000, |pair| pair.lamp.is_on()) < 1_000);
+    assert!(pair.turn_until(1_000, |pair| pair.lamp.level() == 1) < 1_000);
 }
 
 proptest! {
@@ -273,7 +191,7 @@ proptest! {
         });
         let now = pair.now();
         pair.conversation.look(yes(), now, now);
-        prop_assert!(pair.turn_until(3_000, |pair| pair.lamp.is_on()) < 3_000);
+        prop_assert!(pair.turn_until(3_000, |pair| pair.lamp.level() == 1) < 3_000);
     }
 }
 
@@ -325,7 +243,7 @@ impl Write for Terminal {
 
 /// A board on a thread of its own, and the path of the terminal that leads to it.
 struct Remote {
-    lamp: Pin,
+    lamp: Wire,
     path: std::path::PathBuf,
     is_ended: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
@@ -419,12 +337,12 @@ fn the_daemons_thread_survives_an_unplugged_board() {
         let remote = Remote::start();
         std::os::unix::fs::symlink(&remote.path, &port).expect("the folder is ours");
         assert!(
-            look_until(true, &|| remote.lamp.is_on()),
+            look_until(true, &|| remote.lamp.level() == 1),
             "the lamp stays dark"
         );
         // Tracking stands still: the lamp goes out although the thread lives.
         assert!(
-            look_until(false, &|| !remote.lamp.is_on()),
+            look_until(false, &|| remote.lamp.level() == 0),
             "the lamp stays on"
         );
         std::fs::remove_file(&port).expect("it is there");

@@ -66,9 +66,9 @@ pub struct Device<Light, Trig, Switch, Lamp, Servo, Io> {
 /// Whether anything may be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// The pins have not been set yet.
-    Starting,
-    /// Everything is off.
+    /// Some pin has not been set low: every step tries again, and nothing comes on until then.
+    Unsettled(SafeCause),
+    /// Every pin has been set low.
     Safe,
     /// The host has been heard within the silence time.
     Live,
@@ -93,7 +93,7 @@ where
             link: Link::new(io),
             session: Session::default(),
             dwell: Dwell::default(),
-            mode: Mode::Starting,
+            mode: Mode::Unsettled(SafeCause::Start),
             controls: Default::default(),
             illuminator: Illuminator::new(pins.illuminator),
             trigger: Trigger::new(pins.trigger),
@@ -107,8 +107,8 @@ where
     /// One turn of the board's loop, at `now` by its own clock: hears the host, sets pins,
     /// answers. Never waits.
     pub fn step(&mut self, now: Timestamp) {
-        if self.mode == Mode::Starting {
-            self.go_safe(now, SafeCause::Start);
+        if let Mode::Unsettled(why) = self.mode {
+            self.go_safe(now, why);
         }
         self.link.read();
         while let Some(received) = self.link.receive() {
@@ -126,6 +126,7 @@ where
             self.session.end();
         }
         if self.mode == Mode::Live && self.drive(now).is_err() {
+            add_one(&mut self.status.pin_faults);
             self.go_safe(now, SafeCause::PinFault);
         }
         self.link.write();
@@ -138,7 +139,7 @@ where
             .is_some_and(OutputControl::is_on)
     }
 
-    /// Whether everything is off and stays so until a host is heard.
+    /// Whether every pin has been set low and stays so until a host is heard.
     pub fn is_safe(&self) -> bool {
         self.mode == Mode::Safe
     }
@@ -155,7 +156,8 @@ where
             }
             Err(NotAdmitted::Refused(why)) => return self.refuse(seq, why, now),
         }
-        if self.session.is_alive(now) {
+        let is_unsettled = matches!(self.mode, Mode::Unsettled(_));
+        if self.session.is_alive(now) && !is_unsettled {
             self.mode = Mode::Live;
         }
         let result = match frame.message {
@@ -174,11 +176,23 @@ where
                 let status = self.status();
                 return self.say(now, BoardMessage::Status(status));
             }
-            HostMessage::Looking(visit) => return self.dwell.confirm(visit, now),
+            HostMessage::Looking(visit) => {
+                // It holds from when it was said, not from when it came; a fresh one has a time.
+                let said_at = frame.sent_at.unwrap_or(now).min(now);
+                return self.dwell.confirm(visit, said_at);
+            }
             HostMessage::Away { visit } => return self.dwell.end(visit),
             HostMessage::Safe => {
                 self.go_safe(now, SafeCause::Asked);
-                Ok(())
+                match self.mode {
+                    Mode::Safe => Ok(()),
+                    _ => Err(Refusal::PinFault),
+                }
+            }
+            HostMessage::Strobe(Some(_)) | HostMessage::Set { hold_ms: 1.., .. }
+                if is_unsettled =>
+            {
+                Err(Refusal::PinFault)
             }
             HostMessage::Strobe(settings) => self.strobe(settings, now),
             HostMessage::Output(output, settings) if settings.is_allowed() => {
@@ -228,6 +242,7 @@ where
             None => self.trigger.stop(),
         };
         if darkened.and(set.map_err(|_| PinFault)).is_err() {
+            add_one(&mut self.status.pin_faults);
             self.go_safe(now, SafeCause::PinFault);
             return Err(Refusal::PinFault);
         }
@@ -241,6 +256,7 @@ where
         if let Some(switching) = control.set(now, hold_ms)?
             && self.apply(output, switching, now).is_err()
         {
+            add_one(&mut self.status.pin_faults);
             self.go_safe(now, SafeCause::PinFault);
             return Err(Refusal::PinFault);
         }
@@ -286,7 +302,14 @@ where
         now: Timestamp,
     ) -> Result<(), PinFault> {
         let Switching { is_on, why } = switching;
-        self.set_pin(output, is_on)?;
+        let set = self.set_pin(output, is_on);
+        if set.is_err()
+            && !is_on
+            && let Some(control) = self.controls.get_mut(output as usize)
+        {
+            control.stays_on(now);
+        }
+        set?;
         self.say(
             now,
             BoardMessage::Switched {
@@ -313,16 +336,18 @@ where
         }
     }
 
-    /// Everything off. Every pin is set, whatever it was before and whichever of them fails.
+    /// Everything off. Every pin is set, whatever it was before and whichever of them fails; while
+    /// one fails, every step does this again, and the host is not told that all is safe.
     fn go_safe(&mut self, now: Timestamp, why: SafeCause) {
-        let is_news = self.mode != Mode::Safe;
-        self.mode = Mode::Safe;
+        let was_safe = self.mode == Mode::Safe;
         self.dwell.clear();
-        let mut faults = u32::from(why == SafeCause::PinFault);
-        faults += u32::from(self.illuminator.darken(now).is_err());
-        faults += u32::from(self.trigger.stop().is_err());
+        let mut left_high = u32::from(self.illuminator.darken(now).is_err());
+        left_high += u32::from(self.trigger.stop().is_err());
         for output in Output::ALL {
-            faults += u32::from(self.set_pin(output, false).is_err());
+            if self.set_pin(output, false).is_err() {
+                left_high += 1;
+                continue;
+            }
             let switching = self
                 .controls
                 .get_mut(output as usize)
@@ -339,8 +364,13 @@ where
                 );
             }
         }
-        self.status.pin_faults = self.status.pin_faults.saturating_add(faults);
-        if is_news {
+        self.status.pin_faults = self.status.pin_faults.saturating_add(left_high);
+        if left_high > 0 {
+            self.mode = Mode::Unsettled(why);
+            return;
+        }
+        self.mode = Mode::Safe;
+        if !was_safe {
             self.say(now, BoardMessage::Safe(why));
         }
     }

@@ -16,15 +16,17 @@ struct Open {
 }
 
 impl Dwell {
-    /// The host says that the gaze is on an object: a new visit, or the open one again. The onset
-    /// of a visit is that of its first message.
-    pub fn confirm(&mut self, visit: Visit, now: Timestamp) {
+    /// The host said at `said_at` that the gaze is on an object: a new visit, or the open one
+    /// again. The onset of a visit is that of its first message.
+    pub fn confirm(&mut self, visit: Visit, said_at: Timestamp) {
         match &mut self.open {
-            Some(open) if open.visit.visit == visit.visit => open.confirmed_at = now,
+            Some(open) if open.visit.visit == visit.visit => {
+                open.confirmed_at = open.confirmed_at.max(said_at);
+            }
             _ => {
                 self.open = Some(Open {
                     visit,
-                    confirmed_at: now,
+                    confirmed_at: said_at,
                 });
             }
         }

@@ -41,8 +41,10 @@
 //! with what the pin really did: a pulse never lasts longer than [`MAX_LIGHT_US`] and one turn of
 //! the board's loop, and after each pulse the light stays off for four times as long as it was on.
 //! If the loop is late, the pause grows by the same factor. If the loop stands still, the board's
-//! watchdog resets it (100 ms on the RP2040) and the pin's pull-down turns the light off: at most
-//! 0.1 s × 250 W/m² = 25 J/m² at the cornea, where 18,000 t^¼ = 10,100 J/m² are allowed.
+//! watchdog resets it after 100 ms and the pin's pull-down turns the light off: at most
+//! 0.1 s × 250 W/m² = 25 J/m² at the cornea, where 18,000 t^¼ = 10,100 J/m² are allowed. A board
+//! without a watchdog and a pull-down must not have this light. A pin that cannot be set low is
+//! tried again in every turn; a transistor that has failed closed is beyond any program.
 
 use embedded_hal::digital::OutputPin;
 use gaze_protocol::message::{LIGHT_DUTY_DIVISOR, MAX_LIGHT_US};
@@ -87,10 +89,13 @@ impl<P: OutputPin> Illuminator<P> {
     /// last is left out and counted.
     pub fn pulse(&mut self, at: Timestamp, length: Span) {
         let length = length.min(Span(u64::from(MAX_LIGHT_US)));
+        if length == Span(0) {
+            return;
+        }
         let is_busy = !matches!(self.state, State::Dark);
         if is_busy || at < self.dark_until {
             self.skipped = self.skipped.saturating_add(1);
-        } else if length > Span(0) {
+        } else {
             self.state = State::Due { at, length };
         }
     }
@@ -177,6 +182,15 @@ mod tests {
             assert_eq!(light.is_lit(), (1000..1300).contains(&now));
         }
         pin.done();
+    }
+
+    #[test]
+    fn exposures_without_light_leave_out_nothing() {
+        let mut light = Illuminator::new(Meter::default());
+        light.pulse(Timestamp(0), Span(1_000));
+        light.step(Timestamp(0)).unwrap();
+        light.pulse(Timestamp(10), Span(0));
+        assert_eq!(light.skipped(), 0);
     }
 
     #[test]

@@ -51,9 +51,12 @@ impl<Io: Read + Write + ReadReady + WriteReady> Link<Io> {
         None
     }
 
-    /// Takes bytes from the line; to be called once a turn, before [`Link::receive`].
+    /// Takes bytes from the line, once [`Link::receive`] has given the last ones; to be called once
+    /// a turn.
     pub fn read(&mut self) {
-        if !self.io.read_ready().unwrap_or(false) {
+        // Asked even when there is no room: it is here that a USB line does its work.
+        let is_ready = self.io.read_ready().unwrap_or(false);
+        if !is_ready || !self.incoming.is_empty() {
             return;
         }
         let mut bytes = [0; TURN_BYTES];

@@ -142,6 +142,15 @@ impl OutputControl {
         Some(Switching { is_on: false, why })
     }
 
+    /// The pin could not be set low: it counts as on, and its rest begins when it has gone off.
+    pub fn stays_on(&mut self, now: Timestamp) {
+        self.state = State::On {
+            since: now,
+            until: now,
+            visit: None,
+        };
+    }
+
     fn on(
         &mut self,
         now: Timestamp,
@@ -250,9 +259,9 @@ mod tests {
         assert_eq!(output.set(at(8_000), 9_000), Ok(None));
         assert_eq!(output.step(at(9_999), None), None);
         assert_eq!(output.step(at(10_000), None), off(SwitchCause::HoldOver));
-        assert_eq!(output.set(at(10_299), 10), Err(Refusal::TooSoon));
-        assert!(output.set(at(10_300), 10).unwrap().is_some());
-        assert_eq!(output.set(at(10_301), 0), Ok(off(by_hand)));
+        assert_eq!(output.set(at(10_333), 10), Err(Refusal::TooSoon));
+        assert!(output.set(at(10_334), 10).unwrap().is_some());
+        assert_eq!(output.set(at(10_335), 0), Ok(off(by_hand)));
         // Forgetting the settings does not shorten the rest.
         output.forget();
         assert_eq!(output.set(at(10_600), 10), Err(Refusal::TooSoon));

@@ -16,7 +16,7 @@ struct Current {
     nonce: u32,
     silence: Span,
     last_seq: Option<u32>,
-    /// When the last fresh message came.
+    /// When the newest fresh message was said; not later than it came.
     heard_at: Option<Timestamp>,
 }
 
@@ -76,10 +76,12 @@ impl Session {
         }
         current.last_seq = Some(frame.seq);
         let is_fresh = frame.sent_at.is_some_and(|sent_at| {
-            now.since(sent_at) <= current.silence && sent_at.since(now) <= CLOCK_TOLERANCE
+            now.since(sent_at) < current.silence && sent_at.since(now) <= CLOCK_TOLERANCE
         });
         if is_fresh {
-            current.heard_at = Some(now);
+            // What was said holds for the silence time from then on, however late it came.
+            let said_at = frame.sent_at.map(|sent_at| sent_at.min(now));
+            current.heard_at = current.heard_at.max(said_at);
         } else if frame.message.must_be_fresh() {
             return Err(NotAdmitted::Refused(Refusal::Stale));
         }
@@ -146,8 +148,8 @@ mod tests {
     #[test]
     fn old_future_and_timeless_messages_are_stale_at_the_edges() {
         for (sent_at, is_fresh) in [
-            (Some(NOW.as_us() - 200_000), true),
-            (Some(NOW.as_us() - 200_001), false),
+            (Some(NOW.as_us() - 199_999), true),
+            (Some(NOW.as_us() - 200_000), false),
             (Some(NOW.as_us() + 50_000), true),
             (Some(NOW.as_us() + 50_001), false),
             (None, false),
@@ -176,6 +178,15 @@ mod tests {
         session.admit(&frame(7, 0, Some(NOW.as_us())), NOW).unwrap();
         assert!(session.is_alive(NOW + Span(199_999)));
         assert!(!session.is_alive(NOW + Span(200_000)));
+    }
+
+    #[test]
+    fn a_message_that_was_long_on_its_way_holds_from_when_it_was_said() {
+        let mut session = session();
+        let late = frame(7, 0, Some(NOW.as_us() - 150_000));
+        session.admit(&late, NOW).unwrap();
+        assert!(session.is_alive(NOW + Span(49_999)));
+        assert!(!session.is_alive(NOW + Span(50_000)));
     }
 
     #[test]

@@ -58,11 +58,12 @@ impl<P: OutputPin> Trigger<P> {
     /// No more exposures; the pin is low.
     ///
     /// # Errors
-    /// The pin's own.
+    /// The pin's own; the pin counts as high until it has been set low.
     pub fn stop(&mut self) -> Result<(), P::Error> {
         self.running = None;
+        self.pin.set_low()?;
         self.is_high = false;
-        self.pin.set_low()
+        Ok(())
     }
 
     /// The settings of the running train.
@@ -83,8 +84,8 @@ impl<P: OutputPin> Trigger<P> {
         };
         let Running { settings, next, .. } = *running;
         if self.is_high && now.since(running.rose_at) >= Span(u64::from(settings.trigger_us)) {
-            self.is_high = false;
             self.pin.set_low()?;
+            self.is_high = false;
         }
         if now < next.at {
             return Ok(None);
@@ -110,7 +111,7 @@ impl<P: OutputPin> Trigger<P> {
         self.missed
     }
 
-    /// Whether the pin is high.
+    /// Whether the pin is high, or may be.
     pub const fn is_high(&self) -> bool {
         self.is_high
     }

@@ -132,9 +132,10 @@ impl Output {
 /// Longest time that an output is on without a pause, ms.
 pub const MAX_HOLD_MS: u16 = 10_000;
 
-/// Shortest pause between two times that an output is on, ms: at most three flashes a second,
-/// which is safe for photosensitive people (WCAG 2.3.1).
-pub const MIN_REST_MS: u16 = 300;
+/// Shortest pause between two times that an output is on, ms: at most three flashes in any second,
+/// which is safe for photosensitive people (WCAG 2.3.1). However short a flash is, the fourth
+/// begins three pauses after the first, which is more than a second.
+pub const MIN_REST_MS: u16 = 334;
 
 /// Longest dwell, ms.
 pub const MAX_DWELL_MS: u16 = 10_000;
@@ -338,6 +339,6 @@ pub struct Status {
     pub exposures_missed: u32,
     /// Light pulses left out to keep within the limits.
     pub lights_skipped: u32,
-    /// Pins that could not be set.
+    /// Times that a pin could not be set; one that stays high is tried again in every turn.
     pub pin_faults: u32,
 }

@@ -1,102 +1,14 @@
 //! A device on the bench: a line in memory, pins that can be read, a clock that is set.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::rc::Rc;
-
-use embedded_hal::digital::OutputPin;
-use embedded_hal::pwm::SetDutyCycle;
-use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use gaze_firmware::{Device, Identity, Pins};
 use gaze_protocol::Timestamp;
 use gaze_protocol::message::{
-    BoardMessage, FromBoard, FromHost, HostMessage, Output, OutputSettings, StrobeSettings, Visit,
+    BoardMessage, FromBoard, FromHost, HostMessage, MIN_REST_MS, Output, OutputSettings,
+    StrobeSettings, Visit,
 };
 use gaze_protocol::wire::{Decoder, encode};
 
-/// Both directions of a line.
-#[derive(Clone, Default)]
-pub struct Line {
-    pub to_board: Rc<RefCell<VecDeque<u8>>>,
-    pub to_host: Rc<RefCell<VecDeque<u8>>>,
-}
-
-impl ErrorType for Line {
-    type Error = Infallible;
-}
-
-impl ReadReady for Line {
-    fn read_ready(&mut self) -> Result<bool, Infallible> {
-        Ok(!self.to_board.borrow().is_empty())
-    }
-}
-
-impl Read for Line {
-    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Infallible> {
-        let mut line = self.to_board.borrow_mut();
-        let n = bytes.len().min(line.len());
-        for (byte, read) in bytes.iter_mut().zip(line.drain(..n)) {
-            *byte = read;
-        }
-        Ok(n)
-    }
-}
-
-impl WriteReady for Line {
-    fn write_ready(&mut self) -> Result<bool, Infallible> {
-        Ok(true)
-    }
-}
-
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        self.to_host.borrow_mut().extend(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-/// A pin whose level the test can read; the servo's level is its duty.
-#[derive(Clone, Default)]
-pub struct Wire(Rc<RefCell<u16>>);
-
-impl Wire {
-    pub fn level(&self) -> u16 {
-        *self.0.borrow()
-    }
-}
-
-impl embedded_hal::digital::ErrorType for Wire {
-    type Error = Infallible;
-}
-
-impl OutputPin for Wire {
-    fn set_low(&mut self) -> Result<(), Infallible> {
-        *self.0.borrow_mut() = 0;
-        Ok(())
-    }
-    fn set_high(&mut self) -> Result<(), Infallible> {
-        *self.0.borrow_mut() = 1;
-        Ok(())
-    }
-}
-
-impl embedded_hal::pwm::ErrorType for Wire {
-    type Error = Infallible;
-}
-
-impl SetDutyCycle for Wire {
-    fn max_duty_cycle(&self) -> u16 {
-        20_000
-    }
-    fn set_duty_cycle(&mut self, duty: u16) -> Result<(), Infallible> {
-        *self.0.borrow_mut() = duty;
-        Ok(())
-    }
-}
+use crate::mocks::{Line, Wire};
 
 pub fn identity() -> Identity {
     Identity {
@@ -262,7 +174,7 @@ pub fn settings(dwell_ms: u16, hold_ms: u16, ends_with_visit: bool) -> OutputSet
         object: YES.try_into().expect("it is short"),
         dwell_ms,
         hold_ms,
-        rest_ms: 300,
+        rest_ms: MIN_REST_MS,
         ends_with_visit,
     }
 }

@@ -241,7 +241,7 @@ mod tests {
                 "board.silence_ms = 10 is outside 50 to 5000",
                 "board.strobe.light_us = 1667 is outside 0 to 1666",
                 "board.lamp.hold_ms = 0 is outside 1 to 10000",
-                "board.lamp.rest_ms = 100 is outside 300 to 65535",
+                "board.lamp.rest_ms = 100 is outside 334 to 65535",
             ]
         );
         let long = format!("[servo]\nobject = \"{}\"", "x".repeat(65));

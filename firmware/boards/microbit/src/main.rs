@@ -16,8 +16,13 @@ use gaze_protocol::Timestamp;
 use nrf51_hal::gpio::Level;
 use nrf51_hal::pac::Peripherals;
 use nrf51_hal::uart::{self, Baudrate, Parity, Uart};
+use nrf51_hal::wdt::{Watchdog, count};
 use nrf51_hal::{Timer, gpio};
 use panic_halt as _;
+
+/// A loop that stands still for this long is reset, and every pin is an input: 100 ms of a clock of
+/// 32,768 Hz. (The light's limits reckon with it.)
+const WATCHDOG_TICKS: u32 = 3_277;
 
 #[entry]
 fn main() -> ! {
@@ -25,12 +30,23 @@ fn main() -> ! {
     if let Some(peripherals) = Peripherals::take() {
         run(peripherals);
     }
+    // Without a watchdog there is no light: nothing to do but wait for a reset.
     loop {
         core::hint::spin_loop();
     }
 }
 
-fn run(peripherals: Peripherals) -> ! {
+/// Never returns, unless the chip has no watchdog to give.
+fn run(peripherals: Peripherals) -> Option<()> {
+    let watchdog = match Watchdog::try_new(peripherals.WDT) {
+        Ok(mut watchdog) => {
+            watchdog.set_lfosc_ticks(WATCHDOG_TICKS);
+            watchdog.activate::<count::One>()
+        }
+        // It outlives a reset by software.
+        Err(running) => Watchdog::try_recover::<count::One>(running).ok()?,
+    };
+    let (mut watchdog,) = watchdog.handles;
     let port = gpio::p0::Parts::new(peripherals.GPIO);
     let mut timer = Timer::periodic(peripherals.TIMER0);
     timer.start(u32::MAX);
@@ -60,6 +76,7 @@ fn run(peripherals: Peripherals) -> ! {
     let mut device = Device::new(identity, pins, line);
     let mut clock = Clock::default();
     loop {
+        watchdog.pet();
         device.step(clock.now(timer.read()));
     }
 }

@@ -176,7 +176,7 @@ pass(80)
 check('for 50 ms', lengths('lamp').length === 1 && Math.abs(lengths('lamp')[0] - 50_000) < 200)
 check('and has to rest then', ask(set(1, 50)) === 'refused')
 
-check('the switch is set up for the object "yes"', ask(output(0, 'yes', 100, 5_000, 300)) === 'done')
+check('the switch is set up for the object "yes"', ask(output(0, 'yes', 100, 5_000, 334)) === 'done')
 const onset = Math.round(now_us() + offset_us)
 pass(60, () => looking(1, 'yes', onset))
 check('a look of 60 ms does nothing', !level.switch)
