@@ -176,22 +176,10 @@ pub fn fit(
         screen,
     )?;
 
-    let mut solutions: Vec<Solution> = Vec::with_capacity(ModelKind::ALL.len());
-    let mut refused = Vec::new();
-    for kind in ModelKind::ALL {
-        // What is asked for needs the affine map's strengths, and no richer kind's.
-        if options.kind.is_some_and(|asked| kind > asked) {
-            break;
-        }
-        match problem.carries(kind) {
-            Ok(()) => {
-                let affine = solutions.iter().find(|one| one.kind == ModelKind::Affine);
-                solutions.push(problem.solve(kind, affine)?);
-            }
-            Err(reason) => refused.push((kind, reason)),
-        }
-    }
-
+    let (solutions, refused) = solve_all(options.kind, |kind, affine| {
+        problem.carries(kind)?;
+        problem.solve(kind, affine)
+    })?;
     let (index, reason) = choose(&solutions, &refused, options, problem.has_few_places())?;
     let chosen = &solutions[index];
     Ok(FitReport {
@@ -203,6 +191,31 @@ pub fn fit(
         constant_guess: problem.constant_guess(),
         quality: problem.quality(chosen),
     })
+}
+
+type Refused = Vec<(ModelKind, CalibrationError)>;
+
+/// Fits every kind up to the one asked for; `solve` fits one, given the affine map's solution. A
+/// kind that cannot be fitted is refused and stops no other; without the simplest there is nothing.
+fn solve_all(
+    asked: Option<ModelKind>,
+    solve: impl Fn(ModelKind, Option<&Solution>) -> Result<Solution, CalibrationError>,
+) -> Result<(Vec<Solution>, Refused), CalibrationError> {
+    let mut solutions: Vec<Solution> = Vec::with_capacity(ModelKind::ALL.len());
+    let mut refused = Vec::new();
+    for kind in ModelKind::ALL {
+        // What is asked for needs the affine map's strengths, and no richer kind's.
+        if asked.is_some_and(|asked| kind > asked) {
+            break;
+        }
+        let affine = solutions.iter().find(|one| one.kind == ModelKind::Affine);
+        match solve(kind, affine) {
+            Ok(solution) => solutions.push(solution),
+            Err(reason) if kind == ModelKind::Offset => return Err(reason),
+            Err(reason) => refused.push((kind, reason)),
+        }
+    }
+    Ok((solutions, refused))
 }
 
 /// Picks among the fitted kinds; the index is into `solutions`.
@@ -408,6 +421,37 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_cannot_be_solved_is_refused_and_the_others_stay() {
+        let samples = shown(&nine(), 3, |t| t);
+        let groups = group_by_target(&samples, &screen(), &Grouping::TARGETS).unwrap();
+        let problem = Problem::new(groups, &screen()).unwrap();
+        let without = |unsolvable: ModelKind, asked| {
+            let fitted = solve_all(asked, |kind, affine| {
+                if kind == unsolvable {
+                    return Err(CalibrationError::Unsolvable { kind });
+                }
+                problem.solve(kind, affine)
+            });
+            let (solutions, refused) = fitted?;
+            let options = FitOptions {
+                kind: asked,
+                ..FitOptions::default()
+            };
+            let (index, _) = choose(&solutions, &refused, &options, false)?;
+            Ok::<_, CalibrationError>((solutions[index].kind, refused))
+        };
+        let (kind, refused) = without(ModelKind::Features, None).unwrap();
+        assert_eq!(kind, ModelKind::Affine);
+        let reason = CalibrationError::Unsolvable {
+            kind: ModelKind::Features,
+        };
+        assert_eq!(refused, [(ModelKind::Features, reason.clone())]);
+        let asked = Some(ModelKind::Features);
+        assert_eq!(without(ModelKind::Features, asked), Err(reason));
+        assert!(without(ModelKind::Offset, None).is_err());
+    }
+
+    #[test]
     fn noise_alone_keeps_the_simplest_model() {
         let mut jitter = noise(7, 0.02);
         let samples = shown(&nine(), 5, |[x, y]| {
@@ -473,7 +517,7 @@ mod tests {
         let quality = fitted(&samples).quality;
         let all = quality.all;
         assert_eq!((all.n_samples(), all.n_lost, all.n_rejected), (54, 1, 1));
-        assert!((all.data_loss() - 1.0 / 54.0).abs() < 1e-6);
+        assert!((all.data_loss().unwrap() - 1.0 / 54.0).abs() < 1e-6);
         let first = quality.targets[0].measures;
         assert_eq!((first.n_used, first.n_lost), (5, 1));
     }

@@ -7,6 +7,7 @@
 
 use crate::error::CalibrationError;
 use crate::fit::{FitOptions, FitReport, TargetSample, fit};
+use crate::model::ModelKind;
 use crate::screen::{ScreenGeometry, ScreenPose};
 
 /// Eyes that move less than this between targets tell nothing of the pose, mm (standard deviation
@@ -24,7 +25,8 @@ const MOST_STEPS: i32 = 2;
 /// Fits, and refines the screen's pose where the samples support it.
 ///
 /// Gives the fit and the screen that it holds for: the one given, unless moving or tilting it takes
-/// at least 3 % off the leave-one-target-out error, by at most 40 mm and 8°.
+/// at least 3 % off the leave-one-target-out error, by at most 40 mm and 8°. Steps are tried with an
+/// affine map; where they lead is then judged with all kinds.
 ///
 /// # Errors
 /// As [`fit`].
@@ -33,35 +35,63 @@ pub fn fit_with_pose(
     screen: &ScreenGeometry,
     options: &FitOptions,
 ) -> Result<(FitReport, ScreenGeometry), CalibrationError> {
-    let mut best = (fit(samples, screen, options)?, *screen);
+    let supposed = fit(samples, screen, options)?;
     if !has_moved(samples) {
-        return Ok(best);
+        return Ok((supposed, *screen));
     }
+    let found = search(samples, screen, options, &supposed);
+    let is_better = |report: &FitReport| {
+        let error = |report: &FitReport| report.quality.all.error_mm;
+        error(report)
+            .zip(error(&supposed))
+            .is_some_and(|(new, old)| new < (1.0 - LEAST_GAIN) * old)
+    };
+    match found.and_then(|moved| Some((fit(samples, &moved, options).ok()?, moved))) {
+        Some((report, moved)) if is_better(&report) => Ok((report, moved)),
+        _ => Ok((supposed, *screen)),
+    }
+}
+
+/// The pose that an affine map (or an offset, where there is no more) likes best, if it is another
+/// than the one supposed. The richer kinds take many times longer, and would bend where the screen
+/// should move.
+fn search(
+    samples: &[TargetSample],
+    screen: &ScreenGeometry,
+    options: &FitOptions,
+    supposed: &FitReport,
+) -> Option<ScreenGeometry> {
+    let options = FitOptions {
+        kind: Some(supposed.model.kind().min(ModelKind::Affine)),
+        ..*options
+    };
+    let error = |screen: &ScreenGeometry| fit(samples, screen, &options).ok()?.quality.all.error_mm;
+    let mut best = (error(screen)?, None);
     let mut steps = [0i32; 3];
+    // What was tried once was worse than the best of now, or is it.
+    let mut tried_before = vec![steps];
     // One parameter at a time, each once: the height, the depth, the tilt.
     for parameter in 0..steps.len() {
         for direction in [-1, 1] {
             while steps[parameter].abs() < MOST_STEPS {
                 let mut tried = steps;
                 tried[parameter] += direction;
-                let Some(found) = moved(screen, tried)
-                    .and_then(|moved| Some((fit(samples, &moved, options).ok()?, moved)))
-                else {
-                    break;
-                };
-                let error = |report: &FitReport| report.quality.all.error_mm;
-                let is_better = error(&found.0)
-                    .zip(error(&best.0))
-                    .is_some_and(|(new, old)| new < (1.0 - LEAST_GAIN) * old);
-                if !is_better {
+                if tried_before.contains(&tried) {
                     break;
                 }
-                best = found;
-                steps = tried;
+                tried_before.push(tried);
+                let found = moved(screen, tried).and_then(|moved| Some((error(&moved)?, moved)));
+                match found {
+                    Some((mm, moved)) if mm < (1.0 - LEAST_GAIN) * best.0 => {
+                        best = (mm, Some(moved));
+                        steps = tried;
+                    }
+                    _ => break,
+                }
             }
         }
     }
-    Ok(best)
+    best.1
 }
 
 fn moved(screen: &ScreenGeometry, [down, away, tilt]: [i32; 3]) -> Option<ScreenGeometry> {

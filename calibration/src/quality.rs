@@ -175,7 +175,8 @@ impl Moments {
 /// How good the gaze is: on one target, or as the mean over targets.
 ///
 /// In a fit, accuracy and error come from models that have not seen the target they are measured
-/// on; with one target there is no such number and they are none.
+/// on; with one target there is no such number and they are none. Kind and strengths were chosen by
+/// the same errors, so they flatter: a validation ([`judge`]) does not, and wins where there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measures {
@@ -244,9 +245,10 @@ impl Measures {
         self.n_used + self.n_lost + self.n_rejected
     }
 
-    /// Share of samples without gaze, 0 to 1; 0 without samples.
-    pub fn data_loss(&self) -> f32 {
-        self.n_lost as f32 / self.n_samples().max(1) as f32
+    /// Share of samples without gaze, 0 to 1; none without samples.
+    pub fn data_loss(&self) -> Option<f32> {
+        let n = self.n_samples();
+        (n > 0).then(|| self.n_lost as f32 / n as f32)
     }
 
     fn numbers(&self) -> [(&'static str, Option<f32>); 8] {
@@ -520,6 +522,7 @@ mod tests {
         assert_eq!(bcea_deg2(&lost), None);
         assert_eq!(data_loss(&lost), Some(1.0));
         assert_eq!(data_loss(&[]), None);
+        assert_eq!(Measures::default().data_loss(), None);
         let apart = gaze(&[(1.0, 1.0), (f64::NAN, 0.0), (2.0, 1.0)]);
         assert_eq!(precision_rms_s2s_deg(&apart), None);
         // All on one line: no area.

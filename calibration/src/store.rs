@@ -2,9 +2,10 @@
 //!
 //! `NAME.toml` is the profile in force; saving keeps the one before as `NAME.1.toml`,
 //! `NAME.2.toml` and so on, the highest number being the latest. `default` names who is meant when
-//! nobody is named. A profile is written to a temporary file, `.NAME.PID.tmp`, flushed to the disk
-//! and renamed, so a crash leaves the old one or the new one. What a crash leaves of a temporary
-//! file is never read, and removed at a later save.
+//! nobody is named. A profile is written to a temporary file, `.NAME.PID.tmp` (`.NAME.PID~.tmp`
+//! for the copy of an older one where the disk knows no links), flushed to the disk and renamed, so
+//! a crash leaves the old one or the new one. What a crash leaves of a temporary file is never
+//! read, and removed at a later save.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -99,7 +100,8 @@ impl ProfileStore {
             .map_err(|source| failed("create", &self.folder, source))?;
         let temporary = self.temporary_path(profile.user.as_str());
         let written = write_flushed(&temporary, &text)
-            .and_then(|()| self.keep_present(&profile.user))
+            .and_then(|()| self.remove_abandoned(profile.user.as_str()))
+            .and_then(|()| self.keep_present(&profile.user, |from, to| fs::hard_link(from, to)))
             .and_then(|()| {
                 fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))
             });
@@ -108,8 +110,7 @@ impl ProfileStore {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        self.remove_abandoned(profile.user.as_str())?;
-        flush_folder(&self.folder)?;
+        flush_folder(&self.folder);
         Ok(path)
     }
 
@@ -181,7 +182,7 @@ impl ProfileStore {
         for path in self.temporary_files(user.as_str())?.iter().chain(&paths) {
             fs::remove_file(path).map_err(|source| failed("remove", path, source))?;
         }
-        flush_folder(&self.folder)?;
+        flush_folder(&self.folder);
         Ok(paths.len())
     }
 
@@ -211,9 +212,10 @@ impl ProfileStore {
         let path = self.default_path();
         let temporary = self.temporary_path(DEFAULT);
         write_flushed(&temporary, format!("{user}\n"))?;
-        fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))?;
         self.remove_abandoned(DEFAULT)?;
-        flush_folder(&self.folder)
+        fs::rename(&temporary, &path).map_err(|source| failed("replace", &path, source))?;
+        flush_folder(&self.folder);
+        Ok(())
     }
 
     fn default_path(&self) -> PathBuf {
@@ -232,7 +234,8 @@ impl ProfileStore {
             let process = file
                 .strip_prefix('.')
                 .and_then(|rest| rest.strip_prefix(name)?.strip_prefix('.'))
-                .and_then(|rest| rest.strip_suffix(".tmp"));
+                .and_then(|rest| rest.strip_suffix(".tmp"))
+                .map(|rest| rest.strip_suffix('~').unwrap_or(rest));
             process.is_some_and(|process| process.bytes().all(|byte| byte.is_ascii_digit()))
         };
         let mut files = self.file_names()?;
@@ -285,7 +288,13 @@ impl ProfileStore {
     }
 
     /// Gives the profile in force a second name with the next number, so that it is never missing.
-    fn keep_present(&self, user: &UserName) -> Result<(), ProfileError> {
+    /// Where the file system has no links, such as FAT on a memory card, it is copied. `link` makes
+    /// the second name.
+    fn keep_present(
+        &self,
+        user: &UserName,
+        link: impl Fn(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), ProfileError> {
         let present = self.path(user);
         if !present.exists() {
             return Ok(());
@@ -296,16 +305,32 @@ impl ProfileStore {
             .map_or(1, |last| last + 1);
         loop {
             let kept = self.history_path(user, number);
-            match fs::hard_link(&present, &kept) {
+            match link(&present, &kept).map_err(|error| (error.kind(), error)) {
                 Ok(()) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                // File systems without links, such as FAT on a memory card.
-                Err(_) => {
-                    let text = read_bytes(&present)?;
-                    return write_flushed(&kept, text);
+                Err((io::ErrorKind::AlreadyExists, _)) => number += 1,
+                Err((io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied, _)) => {
+                    return self.copy_whole(user, &present, &kept);
                 }
+                Err((_, source)) => return Err(failed("keep", &present, source)),
             }
         }
+    }
+
+    /// Copies a file so that under the new name there is all of it or nothing.
+    fn copy_whole(&self, user: &UserName, from: &Path, to: &Path) -> Result<(), ProfileError> {
+        let temporary = self
+            .folder
+            .join(format!(".{user}.{}~.tmp", std::process::id()));
+        let copied = read_bytes(from)
+            .and_then(|text| write_flushed(&temporary, text))
+            .and_then(|()| {
+                fs::rename(&temporary, to).map_err(|source| failed("keep", from, source))
+            });
+        if copied.is_err() {
+            // What failed is said; the rest of a temporary file is never read.
+            let _ = fs::remove_file(&temporary);
+        }
+        copied
     }
 
     fn history_path(&self, user: &UserName, number: u64) -> PathBuf {
@@ -384,14 +409,13 @@ fn write_flushed(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ProfileE
         .map_err(|source| failed("write", path, source))
 }
 
-/// Waits until the folder's own entries are on the disk.
-fn flush_folder(folder: &Path) -> Result<(), ProfileError> {
+/// Waits until the folder's own entries are on the disk, where the system can say so: some file
+/// systems cannot. What was done is done whether or not a power cut in the next seconds can take it
+/// back, so this is no failure of it.
+fn flush_folder(folder: &Path) {
     if cfg!(unix) {
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|source| failed("flush", folder, source))?;
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -496,6 +520,7 @@ mod tests {
         // Another process is writing the second, and the third is another person's.
         for (name, written) in [
             (".anna.77777777.tmp", long_ago),
+            (".anna.77777777~.tmp", long_ago),
             (".anna.88888888.tmp", SystemTime::now()),
             (".anna.b.77777777.tmp", long_ago),
         ] {
@@ -608,6 +633,42 @@ mod tests {
             store.delete(&anna()),
             Err(ProfileError::Missing { .. })
         ));
+    }
+
+    #[test]
+    fn without_links_an_older_profile_is_copied_whole() {
+        let folder = Folder::new("no-links");
+        let store = folder.store();
+        store.save(&profile("anna", 0.1)).unwrap();
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::Unsupported] {
+            store
+                .keep_present(&anna(), |_, _| Err(kind.into()))
+                .unwrap();
+        }
+        let history = store.history(&anna()).unwrap();
+        assert_eq!(history.len(), 2);
+        for path in history {
+            assert_eq!(
+                ProfileStore::read_file(&path).unwrap(),
+                profile("anna", 0.1)
+            );
+        }
+        assert_eq!(
+            fs::read_dir(&folder.0).unwrap().count(),
+            3,
+            "a temporary file is left"
+        );
+    }
+
+    #[test]
+    fn an_older_profile_that_cannot_be_kept_is_not_replaced() {
+        let folder = Folder::new("full");
+        let store = folder.store();
+        store.save(&profile("anna", 0.1)).unwrap();
+        let kept = store.keep_present(&anna(), |_, _| Err(io::ErrorKind::StorageFull.into()));
+        assert!(matches!(kept, Err(ProfileError::Io { action: "keep", .. })));
+        assert_eq!(store.history(&anna()).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(store.load(&anna()).unwrap(), profile("anna", 0.1));
     }
 
     #[test]

@@ -187,10 +187,16 @@ impl fmt::Display for Fitted {
         } = &self.report;
         writeln!(
             f,
-            "{} targets, {} frames, data loss {:.1} %, {} rejected as looking elsewhere",
+            "{} targets, {} frames, data loss {}, {} rejected as looking elsewhere",
             quality.targets.len(),
             quality.all.n_samples(),
-            100.0 * quality.all.data_loss(),
+            quality
+                .all
+                .data_loss()
+                .map_or("unknown".to_owned(), |share| format!(
+                    "{:.1} %",
+                    100.0 * share
+                )),
             quality.all.n_rejected
         )?;
         if self.n_rows_without_frame > 0 {

@@ -86,8 +86,8 @@ pub struct CalibrationRecord {
     pub worst_accuracy_deg: Option<f32>,
     /// Mean over targets of the standard deviation.
     pub precision_sd_deg: Option<f32>,
-    /// Share of samples without gaze, 0 to 1.
-    pub data_loss: f32,
+    /// Share of samples without gaze, 0 to 1; none where no sample was kept count of.
+    pub data_loss: Option<f32>,
     /// x and y of each target.
     pub targets_mm: Vec<[f32; 2]>,
 }

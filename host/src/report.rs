@@ -103,7 +103,7 @@ fn row(out: &mut String, profile: &Profile, name: &str, measures: &Measures) {
         .map(|([width, _], mm)| mm * width as f32 / profile.screen.width_mm());
     let _ = write!(
         out,
-        "<tr><td>{name}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{:.1}</tr>",
+        "<tr><td>{name}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
         number(measures.accuracy_deg, 2),
         number(measures.azimuth_deg, 2),
         number(measures.elevation_deg, 2),
@@ -113,7 +113,7 @@ fn row(out: &mut String, profile: &Profile, name: &str, measures: &Measures) {
         number(measures.precision_rms_s2s_deg, 2),
         number(measures.bcea_deg2, 2),
         measures.n_samples(),
-        100.0 * measures.data_loss(),
+        number(measures.data_loss().map(|share| 100.0 * share), 1),
     );
 }
 

@@ -103,6 +103,8 @@ fn show(store: &ProfileStore, user: &UserName) -> Result<String, UsersError> {
     let profile = store.load(user)?;
     let mut out = String::new();
     let number = |number: Option<f32>| number.map_or("–".to_owned(), |deg| format!("{deg:.2}°"));
+    let share =
+        |share: Option<f32>| share.map_or("–".to_owned(), |x| format!("{:.1} %", 100.0 * x));
     let screen = &profile.screen;
     let how = match profile.made_by {
         MadeBy::Session => "a live calibration",
@@ -147,12 +149,12 @@ fn show(store: &ProfileStore, user: &UserName) -> Result<String, UsersError> {
         line(
             "validation",
             format!(
-                "{} further targets, accuracy {}, precision SD {}, RMS-S2S {}, data loss {:.1} %",
+                "{} further targets, accuracy {}, precision SD {}, RMS-S2S {}, data loss {}",
                 validation.targets.len(),
                 number(validation.all.accuracy_deg),
                 number(validation.all.precision_sd_deg),
                 number(validation.all.precision_rms_s2s_deg),
-                100.0 * validation.all.data_loss()
+                share(validation.all.data_loss())
             ),
         );
     }

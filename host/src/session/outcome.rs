@@ -187,7 +187,7 @@ impl Session {
             error_px: error_mm.and_then(|mm| self.to_px(mm)),
             precision_sd_deg: all.and_then(|all| all.precision_sd_deg),
             precision_rms_s2s_deg: all.and_then(|all| all.precision_rms_s2s_deg),
-            data_loss: all.map_or(1.0, |all| all.data_loss()),
+            data_loss: all.and_then(|all| all.data_loss()).unwrap_or(1.0),
             targets: (0..self.places.len())
                 .map(|index| self.target_result(index))
                 .collect(),
@@ -238,7 +238,9 @@ impl Session {
             error_px: error_mm.and_then(|mm| self.to_px(mm)),
             precision_sd_deg: measures.and_then(|measures| measures.precision_sd_deg),
             precision_rms_s2s_deg: measures.and_then(|measures| measures.precision_rms_s2s_deg),
-            data_loss: measures.map_or(1.0, |measures| measures.data_loss()),
+            data_loss: measures
+                .and_then(|measures| measures.data_loss())
+                .unwrap_or(1.0),
         }
     }
 }
