@@ -73,6 +73,7 @@ impl FrameSource for Synthetic {
         let (width, height) = self.size();
         let at_us = steady_time_us(self.next_tick, self.fps);
         self.observer.show(Timestamp(at_us), self.shown.get());
+        self.observer.forget_before(Timestamp(at_us));
         // Rendered before its time has come, so that a frame is as old as its time says.
         self.observer
             .render(Timestamp(at_us), frame.resize(width, height));

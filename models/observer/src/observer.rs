@@ -204,6 +204,13 @@ impl Observer {
         self.script.show(at, shown);
     }
 
+    /// Forgets the script some seconds before `at`, so that an observer who goes on for days does
+    /// not grow. Earlier frames must not be asked for afterwards, and [`Observer::events`] begins
+    /// later.
+    pub fn forget_before(&mut self, at: Timestamp) {
+        self.script.forget_before(at);
+    }
+
     /// Moves and turns the head from where it rests: camera axes, mm; yaw, pitch and roll, rad.
     pub fn move_head(&mut self, by_mm: [f32; 3], by_rad: [f32; 3]) {
         self.moved = (by_mm.into(), by_rad);
@@ -236,7 +243,8 @@ impl Observer {
         self.render(Timestamp((us + 0.5) as u64), luma)
     }
 
-    /// The scripted events that start before `until`, in order and without gaps.
+    /// The scripted events that start before `until` and are not forgotten, in order and without
+    /// gaps.
     pub fn events(&mut self, until: Timestamp) -> &[ScriptEvent] {
         self.script.events(until)
     }

@@ -56,10 +56,9 @@ impl Skin<'_> {
         };
         let mut tone = a.skin_tone * (1.0 + a.skin_noise * (0.8 * mottle + fine * pores));
         let mut gloss = a.skin_gloss;
-        let mut bump = [0.0; 2];
         if p.z < 45.0 {
             tone *= self.features(p, &mut gloss);
-            bump = self.lines(p, &mut tone);
+            self.lines(p, &mut tone);
             self.brow(p, &mut tone);
             self.beard(p, &mut tone);
             self.freckles(p, offset, &mut tone);
@@ -72,7 +71,7 @@ impl Skin<'_> {
         Surface {
             tone,
             gloss,
-            bump,
+            bump: [0.0; 2],
             is_hair: cover > 0.5,
         }
     }
@@ -118,7 +117,7 @@ impl Skin<'_> {
             let across = (1.0 - (ax / m) * (ax / m)).max(0.0);
             let line = MOUTH_Y;
             let dent = 1.6 * bell(ax * ax / 14.0);
-            let top = line - (6.2 * a.lip_fullness * across.powi_half() - dent * across);
+            let top = line - (6.2 * a.lip_fullness * across.sqrt() - dent * across);
             let low = line + a.mouth_open + 8.2 * a.lip_fullness * across;
             let soft = 0.8 + self.footprint;
             let lips = smoothstep(top - soft, top + soft, lip_y)
@@ -127,7 +126,7 @@ impl Skin<'_> {
             factor *= mix(1.0, a.lip_tone, lips);
             *gloss += 0.4 * lips;
             let parting = (lip_y - line - 0.5 * a.mouth_open).abs();
-            let half = 0.5 + 0.5 * a.mouth_open * across.powi_half();
+            let half = 0.5 + 0.5 * a.mouth_open * across.sqrt();
             let inside = (1.0 - smoothstep(half, half + 0.5 + 0.5 * self.footprint, parting))
                 * smoothstep(-0.02, 0.06, 1.0 - ax / (m * 1.04));
             let teeth = if a.mouth_open > 3.0 && lip_y < line + 0.55 * a.mouth_open {
@@ -148,8 +147,8 @@ impl Skin<'_> {
         factor * (1.0 - a.blush * cheek)
     }
 
-    /// Lines of age and expression; returns the bend of the surface.
-    fn lines(&self, p: Vec3, tone: &mut f32) -> [f32; 2] {
+    /// Lines of age and expression.
+    fn lines(&self, p: Vec3, tone: &mut f32) {
         let a = self.appearance;
         let x = self.shape.reference_x(p.x);
         let y = self.shape.reference_y(p.y);
@@ -178,7 +177,6 @@ impl Skin<'_> {
             depth += 0.22 * (a.age - 0.3) * bell(0.5 * d * d);
         }
         *tone *= 1.0 - depth;
-        [0.0, 0.0]
     }
 
     fn brow(&self, p: Vec3, tone: &mut f32) {
@@ -351,17 +349,11 @@ impl Skin<'_> {
 
 /// Cheap substitutes for functions that are slow or differ between platforms.
 trait Shortcuts {
-    /// Square root, for 0..1.
-    fn powi_half(self) -> f32;
     /// Next whole number below, for |x| < 4096.
     fn floor_fast(self) -> f32;
 }
 
 impl Shortcuts for f32 {
-    fn powi_half(self) -> f32 {
-        self.max(0.0).sqrt()
-    }
-
     fn floor_fast(self) -> f32 {
         (self + 4096.0) as i32 as f32 - 4096.0
     }

@@ -8,7 +8,7 @@ use crate::light::Lighting;
 use crate::observer::por_of;
 use crate::random::Random;
 use crate::scene::{Moment, Scene};
-use crate::script::EventLabel;
+use crate::script::{EventLabel, blink_opening};
 use crate::sensor::Sensor;
 use crate::truth::{BlinkTruth, GroundTruth};
 
@@ -313,6 +313,25 @@ fn random_target(
     (target, por_of(target, screen_mm).filter(|_| is_on_screen))
 }
 
+/// When in the second half of a blink, in which lids open, they are open so far; in the middle of the
+/// shut part where they are shut.
+fn progress_of(opening: f32) -> f32 {
+    if opening <= 0.0 {
+        return 0.375;
+    }
+    // The opening grows with the time: halve the half that holds it.
+    let (mut shut, mut open) = (0.5, 1.0);
+    for _ in 0..20 {
+        let middle = 0.5 * (shut + open);
+        if blink_opening(middle) < opening {
+            shut = middle;
+        } else {
+            open = middle;
+        }
+    }
+    0.5 * (shut + open)
+}
+
 fn random_opening(r: &mut Random, blinks: f32) -> (f32, Option<BlinkTruth>) {
     if !r.chance(blinks) {
         // How wide the eyes are held varies from moment to moment.
@@ -323,6 +342,6 @@ fn random_opening(r: &mut Random, blinks: f32) -> (f32, Option<BlinkTruth>) {
     } else {
         r.uniform(0.0, 0.6)
     };
-    let progress = if opening > 0.0 { 0.7 } else { 0.4 };
+    let progress = progress_of(opening);
     (opening, Some(BlinkTruth { progress, opening }))
 }

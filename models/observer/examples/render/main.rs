@@ -6,8 +6,9 @@
 //!
 //! `views`: `faces.u8` (N × 160 × 160), `eyes.u8` (N × 2 × 64 × 96, observer's right eye first),
 //! `truth.f32` (N rows, little-endian) and `truth.json`, which names the columns and says how the
-//! crops lie in the frame. `sessions`: the same files of people who look about on a screen. `frames`: full frames as PNG with `truth.jsonl`. `script`: the frames
-//! of a scripted minute as PNG with `truth.jsonl` and `events.jsonl`.
+//! crops lie in the frame. `sessions`: the same files of people who look about on a screen. `frames`:
+//! full frames as PNG with `truth.jsonl`. `script`: the first `--count` frames of a script as PNG with
+//! `truth.jsonl` and `events.jsonl`.
 
 mod crops;
 
@@ -243,11 +244,15 @@ fn write_script(arguments: &Arguments) -> Result<()> {
 }
 
 fn write_png(path: &Path, view: &View) -> Result<()> {
-    let mut encoder = png::Encoder::new(writer(path)?, view.width_px, view.height_px);
+    let mut file = writer(path)?;
+    let mut encoder = png::Encoder::new(&mut file, view.width_px, view.height_px);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::Fast);
     let mut writer = encoder.write_header()?;
     writer.write_image_data(&view.luma)?;
+    // What is left to write is written here, so that a full disk is an error and no broken picture.
+    writer.finish()?;
+    file.flush()?;
     Ok(())
 }
