@@ -19,6 +19,8 @@ const FRAME_US: u64 = 33_333;
 struct Outcome {
     /// Angle between true and estimated gaze, each frame with gaze, rad.
     errors: Vec<f32>,
+    /// How many of them lie within the angle that the network states.
+    within_sigma: usize,
     /// Frames with open eyes, and those of them without gaze.
     open_frames: usize,
     open_without_gaze: usize,
@@ -68,7 +70,12 @@ fn look_at(seed: u64) -> Outcome {
         if truth.blink.is_none() {
             outcome.open_frames += 1;
             match tracked.sample.angles {
-                Some(angles) => outcome.errors.push(angles.angle_to(truth.gaze)),
+                Some(angles) => {
+                    let error = angles.angle_to(truth.gaze);
+                    let sigma_rad = tracked.sample.sigma_rad.expect("gaze comes with its sigma");
+                    outcome.errors.push(error);
+                    outcome.within_sigma += usize::from(error <= sigma_rad);
+                }
                 None => outcome.open_without_gaze += 1,
             }
         }
@@ -130,6 +137,8 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         .collect();
     errors.sort_by(f32::total_cmp);
     let median_deg = errors[errors.len() / 2].to_degrees();
+    let within: usize = outcomes.iter().map(|outcome| outcome.within_sigma).sum();
+    let share_within = within as f32 / errors.len() as f32;
     let open: usize = outcomes.iter().map(|outcome| outcome.open_frames).sum();
     let lost: usize = outcomes
         .iter()
@@ -158,14 +167,20 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
         }
     }
     println!(
-        "median error {median_deg:.2} deg; {lost} of {open} open frames without gaze; \
-         once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations"
+        "median error {median_deg:.2} deg, {:.0} % within sigma; {lost} of {open} open frames without gaze; \
+         once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations",
+        100.0 * share_within
     );
     // The aim is 2°, and every fixation; measured are 2.4° and all. The bounds leave room for
     // another compiler's rounding, not for a worse chain.
     assert!(
-        median_deg <= 2.9,
+        median_deg <= 2.6,
         "median uncalibrated error {median_deg} deg"
+    );
+    // By its definition 68 % of errors; ten seconds of eight people are not all there is.
+    assert!(
+        (0.60..=0.76).contains(&share_within),
+        "{share_within} of the errors within sigma"
     );
     assert!(
         lost * 100 <= open * 3,
