@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from gaze_models.clips import frames
 from gaze_models.common import MODELS, onnx_session, thresholds
 from gaze_models.data import POINTS, Crop, draw_face, face_crop, tile
 from gaze_models.face import find_faces, letterbox
@@ -74,48 +73,6 @@ def crop_of_five(five: np.ndarray) -> Crop:
     return face_crop(points)
 
 
-def grey_frames(clip: Path) -> Iterator[np.ndarray]:
-    """Yield every frame of a clip once, as grey."""
-    probe = subprocess.run(
-        [
-            "ffprobe",
-            "-v",
-            "error",
-            "-select_streams",
-            "v:0",
-            "-show_entries",
-            "stream=width,height",
-            "-of",
-            "json",
-            str(clip),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    stream = json.loads(probe.stdout)["streams"][0]
-    columns, rows = stream["width"], stream["height"]
-    decoder = subprocess.Popen(
-        [
-            "ffmpeg",
-            "-v",
-            "error",
-            "-i",
-            str(clip),
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "gray",
-            "-",
-        ],
-        stdout=subprocess.PIPE,
-    )
-    while len(raw := decoder.stdout.read(rows * columns)) == rows * columns:
-        yield np.frombuffer(raw, np.uint8).reshape(rows, columns)
-    decoder.wait()
-
-
 def compare(found: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Compare two tracks of a clip (frames, 49, 2); lengths are in shares of the reference's eye distance."""
     seen, expected = np.isfinite(found[:, 0, 0]), np.isfinite(reference[:, 0, 0])
@@ -157,7 +114,7 @@ def main() -> None:
     for clip in arguments.clips:
         chain = VisionChain(arguments.models, arguments.threshold)
         track, shown = [], []
-        for number, grey in enumerate(tqdm(grey_frames(clip), desc=clip.stem, mininterval=5)):
+        for number, grey in enumerate(tqdm(frames(clip, "gray"), desc=clip.stem, mininterval=5)):
             points, presence, opened = chain.step(grey)
             track.append(np.full((POINTS, 2), np.nan) if points is None else points)
             if number % arguments.every == 0:

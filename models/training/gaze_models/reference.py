@@ -7,11 +7,11 @@ mediapipe 0.10 (the last with ``solutions``), which wants its own environment, a
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
+
+from gaze_models.clips import frames
 
 FACE_MESH_INDICES = (
     *(33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -31,22 +31,16 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for clip in arguments.clips:
-        probe = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "stream=width,height"]
-        shown = subprocess.run([*probe, "-of", "json", str(clip)], check=True, capture_output=True).stdout
-        stream = json.loads(shown)["streams"][0]
-        columns, rows = stream["width"], stream["height"]
-        decode = ["ffmpeg", "-v", "error", "-i", str(clip), "-fps_mode", "passthrough", "-f", "rawvideo"]
-        decoder = subprocess.Popen([*decode, "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE)
         mesh = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
         track = []
-        while len(raw := decoder.stdout.read(rows * columns * 3)) == rows * columns * 3:
-            answer = mesh.process(np.frombuffer(raw, np.uint8).reshape(rows, columns, 3)).multi_face_landmarks
+        for picture in frames(clip, "rgb24"):
+            rows, columns = picture.shape[:2]
+            answer = mesh.process(picture).multi_face_landmarks
             points = np.full((len(FACE_MESH_INDICES), 2), np.nan)
             if answer:
                 landmark = answer[0].landmark
                 points[:] = [(landmark[i].x * columns - 0.5, landmark[i].y * rows - 0.5) for i in FACE_MESH_INDICES]
             track.append(points)
-        decoder.wait()
         found = np.array(track)
         np.save(arguments.out / f"{clip.stem}.npy", found)
         print(f"{clip.stem}: face in {int(np.isfinite(found[:, 0, 0]).sum())} of {len(found)} frames")

@@ -102,15 +102,15 @@ pub fn need(programs: &[(&str, &str)]) -> Result<()> {
     run(&mut install)
 }
 
-/// A Python environment with these packages, made once.
+/// A Python environment with these packages, made anew when they change.
 pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = scratch(name)?;
     let python = folder.join("bin/python");
-    if !folder.join("ready").exists() {
+    if !holds(&folder, packages) {
         need(&[("python3", "python3")])?;
         run(&mut command(
             "python3",
-            &["-m", "venv", &folder.to_string_lossy()],
+            &["-m", "venv", "--clear", &folder.to_string_lossy()],
         ))?;
         let mut install = command(
             &python.to_string_lossy(),
@@ -118,9 +118,18 @@ pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf> {
         );
         install.args(packages);
         run(&mut install)?;
-        std::fs::write(folder.join("ready"), packages.join("\n"))?;
+        std::fs::write(folder.join(READY), packages.join("\n"))?;
     }
     Ok(python)
+}
+
+/// Written last into an environment: the packages that it has been made with.
+const READY: &str = "ready";
+
+/// Whether an environment was made with these packages.
+fn holds(folder: &Path, packages: &[&str]) -> bool {
+    std::fs::read_to_string(folder.join(READY))
+        .is_ok_and(|made_with| made_with == packages.join("\n"))
 }
 
 fn line(command: &Command) -> String {
