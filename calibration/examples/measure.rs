@@ -2,14 +2,16 @@
 //! samples.csv`, written by `python -m gaze_models.calibration`. Prints the tables of the README.
 //!
 //! Columns: set, session, seq, target x and y (mm), yaw, pitch, origin x y z, head yaw, pitch and
-//! roll, sigma, features. Within a session some targets calibrate and all others judge; across
-//! sessions one calibrates and the next judges.
+//! roll, sigma, features; a row that ends after the target has no answer. Within a session some
+//! targets calibrate and all others judge; across sessions one calibrates and the next judges. A
+//! frame without an answer is charged what guessing the mean calibration target would cost.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use gaze_calibration::{
-    CalibrationInput, CalibrationModel, FitOptions, ModelKind, ScreenGeometry, TargetSample, fit,
+    CalibrationInput, CalibrationModel, FitOptions, FitReport, ModelKind, ScreenGeometry,
+    TargetSample, fit,
 };
 use gaze_protocol::{GazeAngles, PointOfRegard};
 use nalgebra::{DMatrix, DVector};
@@ -52,20 +54,12 @@ fn read(path: &str) -> Result<Vec<Session>, Box<dyn Error>> {
         let columns: Vec<&str> = line.split(',').collect();
         let numbers = columns[2..]
             .iter()
+            .filter(|column| !column.is_empty())
             .map(|column| column.parse::<f32>())
             .collect::<Result<Vec<f32>, _>>()?;
-        let features = numbers.get(12..).and_then(|rest| rest.try_into().ok());
-        let input = CalibrationInput {
-            angles: GazeAngles {
-                yaw_rad: numbers[3],
-                pitch_rad: numbers[4],
-            },
-            origin_mm: [numbers[5], numbers[6], numbers[7]],
-            head_yaw_rad: numbers[8],
-            head_pitch_rad: numbers[9],
-            head_roll_rad: numbers[10],
-            sigma_rad: numbers[11],
-            features: features.ok_or("the number of features is another")?,
+        let input = match numbers.get(3..) {
+            None | Some([]) => None,
+            Some(_) => Some(seen(&numbers)?),
         };
         let target = PointOfRegard {
             x_mm: numbers[1],
@@ -75,11 +69,28 @@ fn read(path: &str) -> Result<Vec<Session>, Box<dyn Error>> {
         sessions.entry(key).or_default().push(TargetSample {
             seq: numbers[0] as u64,
             target,
-            input: Some(input),
+            input,
         });
     }
     let in_order = |((set, _), samples)| Session { set, samples };
     Ok(sessions.into_iter().map(in_order).collect())
+}
+
+/// What was seen in a frame, of all the numbers of its row.
+fn seen(numbers: &[f32]) -> Result<CalibrationInput, Box<dyn Error>> {
+    let features = numbers.get(12..).and_then(|rest| rest.try_into().ok());
+    Ok(CalibrationInput {
+        angles: GazeAngles {
+            yaw_rad: numbers[3],
+            pitch_rad: numbers[4],
+        },
+        origin_mm: [numbers[5], numbers[6], numbers[7]],
+        head_yaw_rad: numbers[8],
+        head_pitch_rad: numbers[9],
+        head_roll_rad: numbers[10],
+        sigma_rad: numbers[11],
+        features: features.ok_or("the number of features is another")?,
+    })
 }
 
 fn apart(a: PointOfRegard, b: PointOfRegard) -> f32 {
@@ -134,28 +145,34 @@ fn split(samples: &[TargetSample], n: usize) -> (Vec<TargetSample>, Vec<TargetSa
     (of(true), of(false))
 }
 
-/// Mean error of a map, mm.
-fn error(judged: &[TargetSample], map: impl Fn(&CalibrationInput) -> Option<PointOfRegard>) -> f32 {
+/// Mean error of a map, mm; `guess` stands in where there is no answer.
+fn error(
+    judged: &[TargetSample],
+    guess: PointOfRegard,
+    map: impl Fn(&CalibrationInput) -> Option<PointOfRegard>,
+) -> f32 {
     let errors: Vec<f32> = judged
         .iter()
-        .filter_map(|sample| Some(apart(map(&sample.input?)?, sample.target)))
+        .map(|sample| {
+            let answer = sample.input.as_ref().and_then(&map);
+            apart(answer.unwrap_or(guess), sample.target)
+        })
         .collect();
     errors.iter().sum::<f32>() / errors.len() as f32
 }
 
 /// Least squares from the two angles to millimetres: the usual thing.
 fn plain_affine(samples: &[TargetSample]) -> Option<DMatrix<f64>> {
-    let rows: Vec<[f64; 3]> = samples
+    let rows: Vec<([f64; 3], PointOfRegard)> = samples
         .iter()
-        .filter_map(|sample| Some(row(&sample.input?)))
+        .filter_map(|sample| Some((row(&sample.input?), sample.target)))
         .collect();
-    let terms = DMatrix::from_row_iterator(rows.len(), 3, rows.iter().flatten().copied());
+    let terms = DMatrix::from_row_iterator(rows.len(), 3, rows.iter().flat_map(|(row, _)| *row));
     let goals = DMatrix::from_row_iterator(
-        samples.len(),
+        rows.len(),
         2,
-        samples
-            .iter()
-            .flat_map(|sample| [sample.target.x_mm, sample.target.y_mm].map(f64::from)),
+        rows.iter()
+            .flat_map(|(_, target)| [target.x_mm, target.y_mm].map(f64::from)),
     );
     // The smallest solution where targets are too few.
     terms.svd(true, true).solve(&goals, 1e-9).ok()
@@ -177,14 +194,18 @@ fn columns(chosen: &[TargetSample], judged: &[TargetSample]) -> Result<Vec<f32>,
         x_mm: chosen.iter().map(|sample| sample.target.x_mm).sum::<f32>() / n,
         y_mm: chosen.iter().map(|sample| sample.target.y_mm).sum::<f32>() / n,
     };
-    let guess = error(judged, |_| Some(middle));
+    let without = judged
+        .iter()
+        .filter(|sample| sample.input.is_none())
+        .count();
     let mut columns = vec![
-        guess,
-        error(judged, |input| {
+        without as f32,
+        error(judged, middle, |_| Some(middle)),
+        error(judged, middle, |input| {
             CalibrationModel::IDENTITY.predict(input, &screen)
         }),
         plain_affine(chosen).map_or(f32::NAN, |map| {
-            error(judged, |input| {
+            error(judged, middle, |input| {
                 let point = map.transpose() * DVector::from_row_slice(&row(input));
                 Some(PointOfRegard {
                     x_mm: point[0] as f32,
@@ -199,14 +220,21 @@ fn columns(chosen: &[TargetSample], judged: &[TargetSample]) -> Result<Vec<f32>,
             ..FitOptions::default()
         };
         let report = fit(chosen, &screen, &options);
-        columns.push(report.map_or(f32::NAN, |report| {
-            error(judged, |input| report.model.predict(input, &screen))
-        }));
+        let judge = |report: &FitReport| {
+            error(judged, middle, |input| report.model.predict(input, &screen))
+        };
+        columns.push(report.as_ref().map_or(f32::NAN, judge));
+        if kind.is_none() {
+            let stated = report.ok().and_then(|report| report.quality.all.error_mm);
+            columns.push(stated.unwrap_or(f32::NAN));
+        }
     }
     Ok(columns)
 }
 
-const NAMES: [&str; 8] = [
+/// The last is the error that the fit itself states, from targets left out.
+const NAMES: [&str; 10] = [
+    "without answer",
     "constant guess",
     "uncalibrated",
     "plain affine",
@@ -215,6 +243,7 @@ const NAMES: [&str; 8] = [
     "quadratic",
     "features",
     "chosen",
+    "stated by the fit",
 ];
 
 fn print_row(first: &str, rows: &[Vec<f32>]) {

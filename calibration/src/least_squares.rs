@@ -1,11 +1,13 @@
 //! Robust ridge least squares on tangents, with whole targets left out.
 
-use nalgebra::{SMatrix, SymmetricEigen};
+use nalgebra::SMatrix;
 
 use gaze_protocol::PointOfRegard;
 
 use crate::error::CalibrationError;
 use crate::fit::{Candidate, MeanError, Ridge};
+use crate::grouping::{Group, Kept};
+use crate::layout::{folds, layout_spread_deg, n_places};
 use crate::model::{
     Affine, CalibrationModel, FEW_PLACES, Features, HeadTerm, ModelKind, N_FEATURES, Offset,
     PRIOR_GAIN, Quadratic,
@@ -13,7 +15,6 @@ use crate::model::{
 use crate::normal::{
     CURVATURE, FEATURES, GAIN, HEAD, Moment, Normal, Standard, Sums, TERMS, Terms, WIDE,
 };
-use crate::pairing::{Group, Kept};
 use crate::quality::{self, Quality, errors_of, mean_of};
 use crate::screen::ScreenGeometry;
 
@@ -50,14 +51,6 @@ const NOISE_FLOOR: f64 = 0.0035;
 
 /// Rounds of reweighting; weights settle in five or six.
 const HUBER_ROUNDS: usize = 10;
-
-/// Targets nearer to the one left out than this share of the screen's diagonal are left out with
-/// it: they would tell the answer.
-const NEIGHBOUR_SHARE: f32 = 0.05;
-
-/// Targets nearer to each other than this share of the screen's diagonal are one place: a tenth of
-/// the screen tells little of its curvature or of a person's gains.
-const PLACE_SHARE: f32 = 0.15;
 
 /// The pull on gains with few places. On real eyes (README) the error with three and five targets
 /// is flat from 0.1 to 0.3.
@@ -563,63 +556,6 @@ impl Problem {
 struct Reweighted {
     weights: Vec<Vec<f64>>,
     coefficients: Moment<TERMS>,
-}
-
-/// Which targets are left out together: a target and its near neighbours, unless none would stay.
-fn folds(groups: &[Group], screen: &ScreenGeometry) -> Vec<Vec<usize>> {
-    let radius_mm = NEIGHBOUR_SHARE * screen.width_mm().hypot(screen.height_mm());
-    (0..groups.len())
-        .map(|index| {
-            let here = groups[index].target;
-            let mut fold = vec![index];
-            fold.extend((0..groups.len()).filter(|&other| {
-                let there = groups[other].target;
-                other != index && (here.x_mm - there.x_mm).hypot(here.y_mm - there.y_mm) < radius_mm
-            }));
-            if fold.len() == groups.len() {
-                fold.truncate(1);
-            }
-            fold
-        })
-        .collect()
-}
-
-/// How many places of the screen the targets cover.
-fn n_places(groups: &[Group], screen: &ScreenGeometry) -> usize {
-    let radius_mm = PLACE_SHARE * screen.width_mm().hypot(screen.height_mm());
-    let mut places: Vec<PointOfRegard> = Vec::new();
-    for group in groups {
-        let here = group.target;
-        let is_new = places
-            .iter()
-            .all(|there| (here.x_mm - there.x_mm).hypot(here.y_mm - there.y_mm) >= radius_mm);
-        if is_new {
-            places.push(here);
-        }
-    }
-    places.len()
-}
-
-/// Standard deviation of the target directions in their narrow direction, degrees.
-fn layout_spread_deg(groups: &[Group]) -> f32 {
-    let goals: Vec<SMatrix<f64, 2, 1>> = groups
-        .iter()
-        .map(|group| {
-            group.kept[0]
-                .sight
-                .tangent_to(group.target)
-                .map(f64::from)
-                .into()
-        })
-        .collect();
-    let n = goals.len() as f64;
-    let mean = goals.iter().sum::<SMatrix<f64, 2, 1>>() / n;
-    let covariance: SMatrix<f64, 2, 2> = goals
-        .iter()
-        .map(|goal| (goal - mean) * (goal - mean).transpose() / n)
-        .sum();
-    let narrow = SymmetricEigen::new(covariance).eigenvalues.min().max(0.0);
-    narrow.sqrt().atan().to_degrees() as f32
 }
 
 /// A sample's tangent with the gains that are supposed before anything is known.

@@ -3,8 +3,8 @@
 use nalgebra::SMatrix;
 
 use crate::fit::Ridge;
+use crate::grouping::{Group, Kept};
 use crate::model::N_FEATURES;
-use crate::pairing::{Group, Kept};
 
 /// Terms of the models on angles: 1, zx, zy, head yaw, head pitch, zx², zx zy, zy².
 pub(crate) const TERMS: usize = 8;

@@ -329,17 +329,9 @@ fn checked_body<'t>(text: &'t str, path: &Path) -> Result<&'t str, ProfileError>
     Ok(rest)
 }
 
-/// CRC-32 (IEEE 802.3), bit by bit: profiles are a few kilobytes.
+/// CRC-32 (IEEE 802.3), as on the wire and in recordings.
 fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            let polynomial = if crc & 1 == 1 { 0xEDB8_8320 } else { 0 };
-            crc = (crc >> 1) ^ polynomial;
-        }
-    }
-    !crc
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::CalibrationError;
 use crate::fit::{MeanError, TargetSample};
+use crate::grouping::{Group, Grouping, group_by_target};
 use crate::model::CalibrationModel;
-use crate::pairing::{Group, Grouping, group_by_target};
 use crate::screen::{ScreenGeometry, Sight};
 
 /// Share of samples inside the BCEA ellipse, as ETDQualitizer.

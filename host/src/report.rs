@@ -72,7 +72,7 @@ fn html(profile: &Profile) -> String {
         );
         quality(&mut out, profile, validation);
     }
-    out.push_str("<h2>Targets that it was fitted to</h2><p class=\"quiet\">Each is predicted by a model that has not seen it; precision by the model itself.</p>");
+    out.push_str("<h2>Targets that it was fitted to</h2><p class=\"quiet\">Each is predicted by a model that has not seen it; precision by the model itself. Kind and strengths of the model were chosen by these errors, so they flatter: targets that judge it do not.</p>");
     quality(&mut out, profile, &profile.quality);
     fitting(&mut out, profile);
     bias_by_position(&mut out, profile);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Affine, HeadTerm, Offset, Quadratic};
+use crate::model::{Affine, Features, HeadTerm, N_FEATURES, Offset, Quadratic};
 use crate::quality::{Measures, TargetQuality};
 use crate::screen::ScreenPose;
 use gaze_protocol::PointOfRegard;
@@ -213,7 +213,28 @@ fn model() -> impl Strategy<Value = CalibrationModel> {
                 })
             }
         ),
+        (
+            affine(),
+            [features(), features()],
+            [features(), features(), features()]
+        )
+            .prop_map(|((shift, gain, head), weights, [centre, spread, reach])| {
+                CalibrationModel::Features(Features {
+                    shift,
+                    gain,
+                    weights,
+                    centre,
+                    // Sizes are positive.
+                    spread: spread.map(|x| x.abs() + 1e-3),
+                    reach: reach.map(|x| x.abs() + 1e-3),
+                    head,
+                })
+            }),
     ]
+}
+
+fn features() -> impl Strategy<Value = [f32; N_FEATURES]> {
+    proptest::array::uniform12(number())
 }
 
 proptest! {
