@@ -170,10 +170,11 @@ fn block_numbers(number: u32, lines: u32, raw_bytes: u32, stored_bytes: u32) -> 
 }
 
 fn checksum(numbers: &[u8; 16], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(numbers);
-    hasher.update(payload);
-    hasher.finalize()
+    const CRC_32: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    let mut digest = CRC_32.digest();
+    digest.update(numbers);
+    digest.update(payload);
+    digest.finalize()
 }
 
 #[cfg(test)]
