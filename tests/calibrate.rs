@@ -292,18 +292,44 @@ fn a_kill_at_any_moment_leaves_a_whole_profile() {
     let file = file.to_str().unwrap();
     let export = run_gazed(GAZED, &["users", "export", "anna", file, "--state", &state]);
     assert!(export.status.success(), "{export:?}");
-    let mut killed = 0;
-    for round in 0..40u64 {
+    let profiles = Path::new(&state).join("profiles");
+    let names = || {
+        let entries = std::fs::read_dir(&profiles).unwrap();
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect::<Vec<String>>()
+    };
+    let has_temporary = || names().iter().any(|name| name.ends_with(".tmp"));
+    let n_older = || {
+        names()
+            .iter()
+            .filter(|name| name.ends_with(".toml"))
+            .count()
+            - 1
+    };
+    let mut killed = [0; 4];
+    for round in 0..40 {
+        let n_older_before = n_older();
+        let moment = round % killed.len();
         let mut child = std::process::Command::new(GAZED)
             .args(["users", "import", file, "--state", &state])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        // Later in each round, so that the kill falls into every part of the work.
-        std::thread::sleep(std::time::Duration::from_micros(250 * round));
+        // As it starts; as it writes the new profile; as it has kept the old one; between the two
+        // and the end, when the temporary file has gone.
+        let has_come = || match moment {
+            0 => true,
+            1 => has_temporary(),
+            2 => n_older() > n_older_before,
+            _ => n_older() > n_older_before && !has_temporary(),
+        };
+        while !has_come() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        killed[moment] += u32::from(!child.wait().unwrap().success());
         let show = run_gazed(GAZED, &["users", "show", "anna", "--state", &state]);
         assert!(show.status.success(), "round {round}: {show:?}");
         assert!(
@@ -311,7 +337,9 @@ fn a_kill_at_any_moment_leaves_a_whole_profile() {
             "round {round}: {show:?}"
         );
     }
-    assert!(killed > 0, "no program was killed in its work");
+    // The last moment is so short that the program may have ended.
+    let [at_start, writing, keeping, _] = killed;
+    assert!(at_start > 0 && writing > 0 && keeping > 0, "{killed:?}");
 }
 
 /// `gazed calibrate` drives the running daemon's session; the synthetic observer looks where it

@@ -8,10 +8,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use gaze_calibration::ScreenGeometry;
+use gaze_calibration::{CalibrationModel, Features, HeadTerm, ScreenGeometry};
 use gaze_host::frame::{Frame, FrameName};
 use gaze_host::inference::{self, Backend, Engine, InferenceError};
-use gaze_host::tracking::{Tracking, TrackingSettings};
+use gaze_host::tracking::{Calibration, Tracking, TrackingSettings};
 use gaze_host::vision::{
     FaceObservation, GazeEstimate, HeadPose, N_FEATURES, N_LANDMARKS, Observation, Vision,
     VisionSettings,
@@ -85,11 +85,33 @@ fn observation(seq: u64) -> Observation {
     }
 }
 
+/// A model of the kind with the most parts.
+fn features_model() -> CalibrationModel {
+    CalibrationModel::Features(Features {
+        shift: [0.01, -0.02],
+        gain: [[1.1, 0.0], [0.0, 1.3]],
+        weights: [[0.01; N_FEATURES]; 2],
+        centre: [0.0; N_FEATURES],
+        spread: [1.0; N_FEATURES],
+        reach: [2.0; N_FEATURES],
+        head: Some(HeadTerm {
+            gain: [[0.01; 2]; 2],
+            centre_rad: [0.0; 2],
+            spread_rad: [0.1; 2],
+            reach: [2.0; 2],
+        }),
+    })
+}
+
 #[test]
 fn the_tracking_stage_allocates_nothing_per_frame() {
     let mut tracking = Tracking::new(TrackingSettings {
         screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
-        calibration: None,
+        calibration: Some(Calibration {
+            model: features_model(),
+            frame_size_px: [640, 480],
+            is_stale: false,
+        }),
         sigma_limit_rad: 0.2,
         filter: Some(OneEuroSettings::default()),
         events: EventSettings::default(),

@@ -162,14 +162,11 @@ async function foreignClaims(browser, origin) {
 }
 
 async function restartClaims(page, origin, daemon) {
-  await claim("SIGTERM ends gazed within a second, with 0, while the page is open", async () => {
-    const began = Date.now();
+  await claim("SIGTERM ends gazed with 0 while the page is open", async () => {
     const end = ended(daemon);
     daemon.kill("SIGTERM");
     const code = await end;
-    const took = Date.now() - began;
     ensure(code === 0, `ended with ${code}`);
-    ensure(took < 1000, `took ${took} ms`);
   });
   await claim("the page says that gazed is gone", () => says(page, "state", "no connection"));
   const again = startDaemon(new URL(origin).host);

@@ -128,7 +128,7 @@ proptest! {
 
     #[test]
     fn a_lost_changed_or_added_byte_spoils_no_more_than_the_frames_beside_it(
-        messages in vec(from_host(), 1..6),
+        messages in vec(from_host(), 3..8),
         place in any::<prop::sample::Index>(),
         change in 0..4_u8,
         value in any::<u8>(),
@@ -151,8 +151,9 @@ proptest! {
         }
         let found: Vec<_> = decode::<FromHost>(&line).into_iter().filter_map(Result::ok).collect();
         prop_assert!(is_subsequence(&found, &messages));
-        // A swap of the last byte with the first touches two more.
-        prop_assert!(found.len() + 4 > messages.len());
+        // The frame that the byte is in, and the next one where it was the end of a frame; a swap
+        // of the last byte with the first touches the two at the ends.
+        prop_assert!(found.len() + 2 >= messages.len(), "{} of {}", found.len(), messages.len());
     }
 
     #[test]

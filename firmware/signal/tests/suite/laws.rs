@@ -146,7 +146,17 @@ fn is_finite(event: &GazeEvent) -> bool {
                 && s.peak_velocity_rad_s.is_finite()
                 && por_is_finite(&s.landing)
         }
-        _ => true,
+        GazeEvent::Pursuit(pursuit) => {
+            pursuit.amplitude_rad.is_finite() && por_is_finite(&pursuit.por)
+        }
+        // Times and names only, or what came in.
+        GazeEvent::Sample(_)
+        | GazeEvent::Begin(_)
+        | GazeEvent::Update(_)
+        | GazeEvent::Blink(_)
+        | GazeEvent::Gap(_)
+        | GazeEvent::ObjectEnter(_)
+        | GazeEvent::ObjectLeave(_) => true,
     }
 }
 
