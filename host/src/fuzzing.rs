@@ -127,7 +127,7 @@ pub fn profile(bytes: &[u8]) {
     let header = format!(
         "format = \"gazed-profile\"\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n",
         body.len(),
-        crc32fast::hash(body.as_bytes())
+        crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(body.as_bytes())
     );
     if let Ok(profile) = Profile::from_text(&(header + body), path) {
         let text = profile
