@@ -82,8 +82,8 @@ fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
 /// A file of settings whose daemon closes the camera a second after the last user.
 fn idle_after_a_second(folder: &std::path::Path) -> String {
     let file = folder.join("idle.toml");
-    std::fs::write(&file, "[power]\nidle_after_s = 1\n").unwrap();
-    file.to_str().unwrap().to_owned()
+    std::fs::write(&file, "[power]\nidle_after_s = 1\n").expect("the folder is ours");
+    file.to_str().expect("a readable path").to_owned()
 }
 
 #[test]

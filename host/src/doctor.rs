@@ -110,7 +110,7 @@ impl fmt::Display for Report {
             };
             writeln!(f, "{mark}  {:<12} {}", finding.name, finding.found)?;
             if let Some(remedy) = &finding.remedy {
-                writeln!(f, "{:20} {remedy}", "")?;
+                writeln!(f, "{:20}{remedy}", "")?;
             }
         }
         Ok(())
@@ -162,7 +162,7 @@ mod tests {
             report.to_string(),
             "fine   camera       v4l2:video0 640x480 YUYV 30/s\n\
              look   light        the face is dark\n\
-             \u{20}                    more light from the front\n"
+             \u{20}                   more light from the front\n"
         );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["level"], "doubt");

@@ -99,9 +99,12 @@ fn daemon(daemon: &DaemonFacts) -> Finding {
             "give the address of its page with --listen",
         );
     };
-    let minutes = status.uptime_s / 60;
+    let running_for = match status.uptime_s {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
+    };
     let found = format!(
-        "{} running for {minutes} min: {}",
+        "{} running for {running_for}: {}",
         status.program, status.state.message
     );
     match status.state.activity {

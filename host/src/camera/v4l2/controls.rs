@@ -69,11 +69,13 @@ pub(super) fn list(device: &Device) -> Vec<String> {
 }
 
 fn known(device: &Device) -> Vec<Known> {
-    device
-        .controls()
-        .flatten()
-        .filter_map(|control| Known::of(&control))
-        .collect()
+    let told = device.controls().flatten();
+    let mut known: Vec<Known> = told.filter_map(|control| Known::of(&control)).collect();
+    // The library passes over the first of all controls when it lists them; the range is not to be had.
+    if device.read_control_raw(Cid::BRIGHTNESS).is_ok() {
+        known.insert(0, Known::without_range(Cid::BRIGHTNESS, "brightness"));
+    }
+    known
 }
 
 /// Which controls are set to which values, automatics first: what they hold cannot be set.
@@ -133,6 +135,17 @@ impl Known {
         })
     }
 
+    /// A control whose range the driver alone knows; it takes the nearest that it can.
+    fn without_range(id: Cid, name: &str) -> Self {
+        Known {
+            id,
+            name: name.to_owned(),
+            min: i32::MIN,
+            max: i32::MAX,
+            step: 1,
+        }
+    }
+
     /// A value in the driver's units, if it is one of the control's.
     fn value(&self, wanted: i32, unit: i64) -> Result<i32, ControlFault> {
         let [min, max, step] =
@@ -155,6 +168,9 @@ impl fmt::Display for Known {
             step,
             ..
         } = self;
+        if (*min, *max) == (i32::MIN, i32::MAX) {
+            return f.write_str(name);
+        }
         write!(f, "{name} {min} to {max}")?;
         if *step > 1 {
             write!(f, " in steps of {step}")?;
