@@ -11,7 +11,7 @@ use gaze_host::config::ConfigError;
 use gaze_host::daemon::{RunError, StartError};
 use gaze_host::explain::ExplainError;
 use gaze_host::process::ProcessError;
-use gaze_host::server::ServerError;
+use gaze_host::server::{AccessError, ServerError};
 use gaze_host::setup::SetupError;
 use gaze_host::users::UsersError;
 use tracing_subscriber::EnvFilter;
@@ -61,6 +61,7 @@ fn is_of_setup(error: &anyhow::Error) -> bool {
     error.is::<ConfigError>()
         || error.is::<SetupError>()
         || error.is::<ProfileError>()
+        || error.is::<AccessError>()
         || matches!(error.downcast_ref(), Some(StartError::Setup(_)))
         || matches!(error.downcast_ref(), Some(UsersError::Profile(_)))
         || error.downcast_ref().is_some_and(in_process)
@@ -76,7 +77,8 @@ fn is_of_setup(error: &anyhow::Error) -> bool {
         || matches!(
             error.downcast_ref(),
             Some(
-                ServerError::NoSuchGroup { .. }
+                ServerError::Access(_)
+                    | ServerError::NoSuchGroup { .. }
                     | ServerError::NotLoopback { .. }
                     | ServerError::OutputNotLoopback { .. }
                     | ServerError::SocketPathTooLong { .. }
