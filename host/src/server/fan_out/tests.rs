@@ -1,0 +1,155 @@
+//! Who gets what, and who is dropped.
+
+use super::*;
+use crate::record::Interval;
+
+fn hub(client_queue: usize) -> Hub {
+    let (controls, _) = crossbeam_channel::bounded(1);
+    let (paths, _) = crossbeam_channel::bounded(1);
+    let (_, stopping) = watch::channel(false);
+    let settings = ServerSettings {
+        client_queue,
+        max_clients: 2,
+        ..ServerSettings::default()
+    };
+    Hub::new(
+        settings,
+        Arc::new(Metrics::new()),
+        controls,
+        paths,
+        stopping,
+    )
+}
+
+fn blink(onset_us: u64) -> Outgoing {
+    Outgoing::new(TimedRecord {
+        record: Record::Blink(Interval {
+            onset_us,
+            offset_us: onset_us + 100_000,
+            id: 1,
+        }),
+        at: None,
+    })
+}
+
+fn line_of(text: &'static str) -> Line {
+    let mut line = Line::error(String::new());
+    Arc::get_mut(&mut line.0).unwrap().1 = Utf8Bytes::from_static(text);
+    line
+}
+
+fn sample_line() -> Outgoing {
+    Outgoing {
+        kind: Some(RecordKind::Sample),
+        line: line_of("{}\n"),
+        is_going_on: false,
+    }
+}
+
+fn header() -> Outgoing {
+    Outgoing {
+        kind: None,
+        line: line_of("{\"type\":\"header\"}\n"),
+        is_going_on: false,
+    }
+}
+
+fn drain(admission: &mut Admission) -> Vec<Line> {
+    std::iter::from_fn(|| admission.waiting.try_recv().ok()).collect()
+}
+
+#[test]
+fn a_line_loses_only_its_break_on_the_websocket() {
+    let line = line_of("{\"frame\":\"ö.png\"}\n");
+    assert_eq!(line.message().as_str(), "{\"frame\":\"ö.png\"}");
+    assert_eq!(line.bytes().last(), Some(&b'\n'));
+}
+
+#[test]
+fn a_client_gets_the_header_and_then_the_kinds_it_asked_for() {
+    let hub = hub(8);
+    hub.fan_out(&header());
+    let mut client = hub.admit("test").unwrap();
+    hub.fan_out(&blink(1));
+    hub.subscribe(client.id, KindSet::of(&[RecordKind::Blink]));
+    hub.fan_out(&sample_line());
+    hub.fan_out(&blink(2));
+    let got = drain(&mut client);
+    assert_eq!(got, [header().line, blink(2).line]);
+}
+
+#[test]
+fn a_client_that_comes_before_the_header_waits_for_it() {
+    let hub = hub(8);
+    let mut client = hub.admit("test").unwrap();
+    hub.subscribe(client.id, KindSet::of(&[]));
+    hub.fan_out(&blink(1));
+    assert!(drain(&mut client).is_empty());
+    hub.fan_out(&header());
+    hub.fan_out(&blink(2));
+    assert_eq!(drain(&mut client), [header().line, blink(2).line]);
+}
+
+#[test]
+fn another_header_reaches_everybody_who_has_the_old_one() {
+    let hub = hub(8);
+    hub.fan_out(&header());
+    let mut subscribed = hub.admit("test").unwrap();
+    let mut silent = hub.admit("test").unwrap();
+    hub.subscribe(subscribed.id, KindSet::of(&[RecordKind::Blink]));
+    hub.fan_out(&blink(1));
+    hub.fan_out(&header());
+    let got = drain(&mut subscribed);
+    assert_eq!(got, [header().line, blink(1).line, header().line]);
+    assert!(drain(&mut silent).is_empty());
+}
+
+#[test]
+fn a_full_queue_drops_samples_and_counts_them_but_an_event_ends_the_client() {
+    let hub = hub(3);
+    hub.fan_out(&header());
+    let slow = hub.admit("slow").unwrap();
+    let mut quick = hub.admit("quick").unwrap();
+    for client in [&slow, &quick] {
+        hub.subscribe(client.id, KindSet::of(&[]));
+    }
+    for _ in 0..5 {
+        hub.fan_out(&sample_line());
+        drain(&mut quick);
+    }
+    assert_eq!(hub.clients()[0].samples_dropped, 3);
+    assert_eq!(hub.metrics.counted(Counter::ClientSamplesDropped), 3);
+    hub.fan_out(&blink(1));
+    assert_eq!(drain(&mut quick), [blink(1).line]);
+    let left: Vec<_> = hub
+        .clients()
+        .into_iter()
+        .map(|client| client.name)
+        .collect();
+    assert_eq!(left, ["quick 2"]);
+    assert_eq!(hub.metrics.counted(Counter::ClientsDropped), 1);
+}
+
+#[test]
+fn a_client_uses_gaze_from_its_subscription_until_it_leaves() {
+    let demand = Demand::default();
+    let hub = hub(8).counting_in(demand.clone());
+    let client = hub.admit("test").unwrap();
+    assert!(demand.unused_for().is_some());
+    for kinds in [&[RecordKind::Blink][..], &[]] {
+        hub.subscribe(client.id, KindSet::of(kinds));
+        assert_eq!(demand.count()[&UserKind::Subscriber], 1);
+    }
+    hub.forget(client.id);
+    assert!(demand.unused_for().is_some());
+}
+
+#[test]
+fn no_more_clients_than_the_settings_allow() {
+    let hub = hub(1);
+    let first = hub.admit("test").unwrap();
+    hub.admit("test").unwrap();
+    assert!(hub.admit("test").is_err());
+    hub.forget(first.id);
+    assert!(hub.admit("test").is_ok());
+}
