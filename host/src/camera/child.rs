@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::error::StreamFault;
 use super::{CameraError, StopFlag};
@@ -256,8 +257,11 @@ impl<L: StderrLines> Read for ChildStream<L> {
 
 impl<L> Drop for ChildStream<L> {
     fn drop(&mut self) {
-        // Errors mean that it is gone already.
-        let _ = self.child.kill();
+        // The whole group: a shell's own children would keep the camera. Errors mean that it is gone;
+        // a child that was waited for may have left its number to a stranger.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+        }
         let _ = self.child.wait();
     }
 }
@@ -293,6 +297,31 @@ mod tests {
         // Without /proc there is nothing to see.
         assert!(was_there || cfg!(not(target_os = "linux")));
         assert!(!process.exists());
+    }
+
+    #[test]
+    fn dropping_it_kills_what_a_shell_started() {
+        let mut stream = shell("sleep 600 & echo $!; wait");
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("the shell says so");
+            line.push(char::from(byte[0]));
+        }
+        let status = format!("/proc/{}/stat", line.trim());
+        let group = format!(" {} ", stream.child.id());
+        let is_there = || std::fs::read_to_string(&status).is_ok_and(|stat| stat.contains(&group));
+        // Without /proc there is nothing to see.
+        assert!(is_there() || cfg!(not(target_os = "linux")));
+        drop(stream);
+        let started = Instant::now();
+        // Its new parent reaps it in its own time; a zombie holds no camera.
+        while is_there()
+            && !std::fs::read_to_string(&status).is_ok_and(|stat| stat.contains(") Z "))
+        {
+            assert!(started.elapsed() < Duration::from_secs(60), "still there");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
