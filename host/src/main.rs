@@ -14,7 +14,10 @@ use gaze_host::process::ProcessError;
 use gaze_host::server::{AccessError, ServerError};
 use gaze_host::setup::SetupError;
 use gaze_host::users::UsersError;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
 
 /// Exit codes as in sysexits.h: a mistake in settings, models or profile; an internal fault.
 const EX_CONFIG: u8 = 78;
@@ -32,16 +35,34 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is logged when `RUST_LOG` names nothing else.
+const LOG_LEVELS: &str = "info,tract=error";
+
+/// `RUST_LOG` takes levels by target (`info,gaze_host::camera=debug`). Filters by span and field would cost
+/// the program a megabyte of regular expressions.
 fn start_logging() {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,tract=error"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let (levels, mistake) = match asked.parse::<Targets>() {
+        Ok(levels) if !asked.is_empty() => (levels, None),
+        Ok(_) => (usual_levels(), None),
+        Err(error) => (usual_levels(), Some(error)),
+    };
+    let log = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false);
-    // Under systemd the journal has its own clock.
-    log.without_time().init();
+        .with_target(false)
+        // Under systemd the journal has its own clock.
+        .without_time();
+    tracing_subscriber::registry()
+        .with(log.with_filter(levels))
+        .init();
+    if let Some(error) = mistake {
+        tracing::warn!("RUST_LOG={asked}: {error}; {LOG_LEVELS} is used");
+    }
+}
+
+fn usual_levels() -> Targets {
+    LOG_LEVELS.parse().expect("the constant is well formed")
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
