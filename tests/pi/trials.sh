@@ -22,9 +22,9 @@ fail() {
 }
 must() { "$@" > /var/tmp/said 2>&1 || fail "$*: $(cat /var/tmp/said)"; }
 
-# Waits until a condition holds: within SECONDS CONDITION.
+# Waits until a condition holds: within SECONDS CONDITION. An emulated machine on a busy one wants more patience.
 within() {
-    local deadline=$((SECONDS + $1))
+    local deadline=$((SECONDS + $1 * ${PATIENCE:-1}))
     until eval "$2" > /dev/null 2>&1; do
         [ "$SECONDS" -lt "$deadline" ] || fail "not within $1 s: $2"
         sleep 0.2
@@ -94,8 +94,9 @@ formats() {
         local from
         from=$(date +%s)
         must systemctl restart gazed
-        within 60 "said_since $from | grep -q -E 'reading|trying again'"
+        # The camera may rest until somebody wants its pictures.
         subscribe
+        within 60 "said_since $from | grep -q -E 'reading|trying again'"
         if said_since "$from" | grep -q "trying again"; then
             say "$format: $(said_since "$from" | grep "trying again")"
         else
@@ -221,10 +222,13 @@ kills() {
 
 # One thread stands still: the watchdog sees it. Its next call of the system is held by a debugger for ten minutes.
 watchdog() {
+    # A daemon that nobody listens to may rest, and stands still by right.
+    subscribe
     for thread in gaze-vision gaze-server; do
         local restarts pid task from tracer
         restarts=$(of_service NRestarts)
         pid=$(of_service MainPID)
+        samples 3 60
         from=$(date +%s)
         for task in "/proc/$pid/task/"*; do
             [ "$(cat "$task/comm")" = "$thread" ] && break
@@ -239,7 +243,6 @@ watchdog() {
         said_since "$from" | grep -q -i watchdog || fail "it was not the watchdog"
         say "$thread held: restarted after $((SECONDS - began)) s: $(said_since "$from" | grep -i -m 1 watchdog)"
     done
-    subscribe
     samples 5 60
     unsubscribe
 }
