@@ -96,8 +96,12 @@ impl ProfileStore {
     pub fn save(&self, profile: &Profile) -> Result<PathBuf, ProfileError> {
         let text = profile.to_text()?;
         let path = self.path(&profile.user);
+        let is_new = !self.folder.exists();
         fs::create_dir_all(&self.folder)
             .map_err(|source| failed("create", &self.folder, source))?;
+        if is_new {
+            give_to_owner_of_folder(&self.folder);
+        }
         let temporary = self.temporary_path(profile.user.as_str());
         let written = write_flushed(&temporary, &text)
             .and_then(|()| self.remove_abandoned(profile.user.as_str()))
@@ -406,8 +410,27 @@ fn write_flushed(path: &Path, contents: impl AsRef<[u8]>) -> Result<(), ProfileE
     options
         .open(path)
         .and_then(|mut file| write(&mut file))
-        .map_err(|source| failed("write", path, source))
+        .map_err(|source| failed("write", path, source))?;
+    give_to_owner_of_folder(path);
+    Ok(())
 }
+
+/// Gives what root writes to whoever owns the folder around it: a service has a user of its own, who must be
+/// able to read what an administrator imports. Nobody but root can give files away, nor need they.
+#[cfg(unix)]
+fn give_to_owner_of_folder(path: &Path) {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let around = path.parent().map(fs::metadata);
+    if let (Some(Ok(around)), Ok(own)) = (around, fs::metadata(path))
+        && around.uid() != own.uid()
+    {
+        // A file that stays root's is refused aloud by whoever cannot read it.
+        let _ = chown(path, Some(around.uid()), Some(around.gid()));
+    }
+}
+
+#[cfg(not(unix))]
+fn give_to_owner_of_folder(_: &Path) {}
 
 /// Waits until the folder's own entries are on the disk, where the system can say so: some file
 /// systems cannot. What was done is done whether or not a power cut in the next seconds can take it

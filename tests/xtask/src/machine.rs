@@ -37,6 +37,8 @@ pub struct Machine {
     /// What came and was not looked at yet.
     unread: String,
     transcript: String,
+    /// The archive that was its second disk.
+    payload: PathBuf,
 }
 
 impl Machine {
@@ -74,7 +76,10 @@ impl Machine {
                     .args(["-icount", "shift=0,sleep=off"])
             }
         };
-        for (name, image) in [("disk", folder.join("disk.img")), ("payload", payload)] {
+        for (name, image) in [
+            ("disk", folder.join("disk.img")),
+            ("payload", payload.clone()),
+        ] {
             qemu.arg("-drive")
                 .arg(format!(
                     "file={},format=raw,if=none,id={name}",
@@ -107,6 +112,7 @@ impl Machine {
             screen,
             unread: String::new(),
             transcript: String::new(),
+            payload,
         };
         match clock {
             Clock::Real => machine.log_in()?,
@@ -240,12 +246,13 @@ impl Drop for Machine {
         // Ended here and nowhere else; an error means that it is gone already.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
+        let _ = std::fs::remove_file(&self.payload);
     }
 }
 
 /// Packs files into an archive that is given to the machine as a disk.
 fn pack(folder: &Path, files: &[(&Path, &str)]) -> Result<PathBuf> {
-    let tree = folder.join("payload");
+    let tree = folder.join(format!("payload-{}", std::process::id()));
     if tree.exists() {
         std::fs::remove_dir_all(&tree)?;
     }
@@ -253,11 +260,13 @@ fn pack(folder: &Path, files: &[(&Path, &str)]) -> Result<PathBuf> {
     for (from, name) in files {
         std::fs::copy(from, tree.join(name)).with_context(|| from.display().to_string())?;
     }
-    let archive = folder.join("payload.tar");
+    // Two machines may run at once.
+    let archive = folder.join(format!("payload-{}.tar", std::process::id()));
     run(command("tar", &["-c", "--owner=0", "--group=0", "-f"])
         .arg(&archive)
         .arg("-C")
         .arg(&tree)
         .arg("."))?;
+    std::fs::remove_dir_all(&tree)?;
     Ok(archive)
 }

@@ -24,7 +24,7 @@ pub struct PiArgs {
 const BEFORE_REBOOT: &[&str] = &[
     "subscriber",
     "formats",
-    "calibrate",
+    "profile",
     "camera",
     "clock",
     "disk",
@@ -43,10 +43,12 @@ pub fn run_all(arguments: &PiArgs) -> Result<()> {
     let newer = pack(&binary, Architecture::Arm64, &format!("{version}+newer"))?;
     let package = pack(&binary, Architecture::Arm64, &version)?;
     let script = root().join("tests/pi/trials.sh");
-    let files: [(&Path, &str); 3] = [
+    let profile = root().join("tests/pi/anna.toml");
+    let files: [(&Path, &str); 4] = [
         (&package, "gazed.deb"),
         (&newer, "newer.deb"),
         (&script, "trials.sh"),
+        (&profile, "anna.toml"),
     ];
     let began = Instant::now();
     let mut machine = Machine::start(&files, Clock::Real)?;
