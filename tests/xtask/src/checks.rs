@@ -183,7 +183,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "gaze-calibration",
-        &["gaze-protocol", "nalgebra", "serde", "thiserror", "toml"],
+        &[
+            "crc",
+            "gaze-protocol",
+            "nalgebra",
+            "serde",
+            "thiserror",
+            "toml",
+        ],
     ),
 ];
 
