@@ -29,7 +29,7 @@ pub struct VisionConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScreenConfig {
-    /// Width of the active area; unknown means the profile's, else [`DEFAULT_SCREEN_MM`].
+    /// Width of the active area; unknown means the profile's, else [`DEFAULT_SCREEN_MM`](super::DEFAULT_SCREEN_MM).
     pub width_mm: Option<f32>,
     /// Height of the active area.
     pub height_mm: Option<f32>,

@@ -85,7 +85,7 @@ impl RecordingWriter {
     /// Takes a line, without its break; writes a block when that fills it.
     ///
     /// # Errors
-    /// [`RecordingError::LineTooLong`] for one above [`MAX_LINE_BYTES`]; [`RecordingError::File`].
+    /// [`RecordingError::LineTooLong`] for one of 1 MiB or more; [`RecordingError::File`].
     pub fn push(&mut self, line: &[u8]) -> Result<(), RecordingError> {
         if line.len() > MAX_LINE_BYTES {
             return Err(RecordingError::LineTooLong {

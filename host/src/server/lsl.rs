@@ -2,7 +2,7 @@
 //!
 //! | stream | type | what |
 //! |---|---|---|
-//! | `gazed` | `Gaze`, 15 channels of 64-bit numbers, one sample a frame | [`CHANNELS`]; a missing value is NaN |
+//! | `gazed` | `Gaze`, 15 channels of 64-bit numbers, one sample a frame | named in its description; a missing value is NaN |
 //! | `gazed events` | `Markers`, one channel of text | each other record as on the socket, JSON |
 //!
 //! ```python

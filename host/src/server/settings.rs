@@ -11,7 +11,7 @@ use super::{AccessError, DEFAULT_LISTEN, access};
 /// Where the server listens and how much it queues.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Path of the Unix socket (see [`socket_path`]); none: no socket.
+    /// Path of the Unix socket (see [`socket_path`](super::socket_path)); none: no socket.
     pub socket: Option<PathBuf>,
     /// Group that the socket is given to; none: the process's own.
     pub socket_group: Option<String>,
