@@ -33,8 +33,8 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Com
 key=/usr/share/keyrings/debian-archive-keyring.gpg
 
 system=$dest/system
-rm -rf "$system" "$dest/work"
-mkdir -p "$dest/work"
+rm -rf "$system" "$dest/parts"
+mkdir -p "$dest/parts"
 say "unpacking $suite"
 mmdebstrap --quiet --architectures=arm64 --variant=minbase --skip=check/qemu \
     --include=systemd-sysv,udev,dbus,libpam-systemd,kmod,login,procps,strace,psmisc \
@@ -42,7 +42,7 @@ mmdebstrap --quiet --architectures=arm64 --variant=minbase --skip=check/qemu \
     --dpkgopt='path-exclude=/usr/share/doc/*' "$suite" "$system" "$mirror"
 
 say "unpacking the kernel"
-apt=$dest/work/apt
+apt=$dest/parts/apt
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/packages"
 : > "$apt/status"
 echo "deb [signed-by=$key] $mirror $suite main" > "$apt/sources.list"
@@ -56,19 +56,19 @@ options="-o Dir::Etc::sourcelist=$apt/sources.list -o Dir::Etc::sourceparts=- -o
     image=$(apt-cache $options depends linux-image-arm64 |
         sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
     apt-get -qq $options download "$image" busybox-static
-    for package in *.deb; do dpkg-deb --extract "$package" "$dest/work/kernel"; done
+    for package in *.deb; do dpkg-deb --extract "$package" "$dest/parts/kernel"; done
 )
-version=$(basename "$dest"/work/kernel/boot/vmlinuz-*)
+version=$(basename "$dest"/parts/kernel/boot/vmlinuz-*)
 version=${version#vmlinuz-}
-cp "$dest/work/kernel/boot/vmlinuz-$version" "$dest/kernel"
+cp "$dest/parts/kernel/boot/vmlinuz-$version" "$dest/kernel"
 # Debian 13 has its modules below /usr; modprobe and depmod of Debian 12 look below /lib.
-[ -e "$dest/work/kernel/lib" ] || ln -s usr/lib "$dest/work/kernel/lib"
-depmod -b "$dest/work/kernel" "$version"
+[ -e "$dest/parts/kernel/lib" ] || ln -s usr/lib "$dest/parts/kernel/lib"
+depmod -b "$dest/parts/kernel" "$version"
 
 # Prints the files of modules and of what they need, in the order of loading.
 modules() {
     for module in "$@"; do
-        modprobe -d "$dest/work/kernel" -S "$version" --show-depends "$module" 2> /dev/null |
+        modprobe -d "$dest/parts/kernel" -S "$version" --show-depends "$module" 2> /dev/null |
             awk '$1 == "insmod" { print $2 }'
     done | awk '!seen[$0]++'
 }
@@ -79,13 +79,13 @@ modules vivid loop autofs4 | while read -r file; do
     mkdir -p "$(dirname "$to")"
     cp "$file" "$to"
 done
-cp "$dest/work/kernel/lib/modules/$version"/modules.{builtin,builtin.modinfo,order} "$system/usr/lib/modules/$version/"
+cp "$dest/parts/kernel/lib/modules/$version"/modules.{builtin,builtin.modinfo,order} "$system/usr/lib/modules/$version/"
 depmod -b "$system" "$version"
 
 say "making the initial RAM disk"
-initrd=$dest/work/initrd
+initrd=$dest/parts/initrd
 mkdir -p "$initrd"/{bin,modules,proc,sys,dev,system}
-cp "$dest/work/kernel/usr/bin/busybox" "$initrd/bin/busybox"
+cp "$dest/parts/kernel/usr/bin/busybox" "$initrd/bin/busybox"
 modules virtio_pci virtio_blk ext4 | while read -r file; do
     name=$(basename "$file" .xz)
     case $file in
@@ -124,6 +124,6 @@ done
 rm -f "$dest/disk.part"
 truncate -s 1G "$dest/disk.part"
 mkfs.ext4 -q -F -d "$system" "$dest/disk.part"
-rm -rf "$dest/work" "$system"
+rm -rf "$dest/parts" "$system"
 mv "$dest/disk.part" "$dest/disk.img"
 say "done: $(du -h "$dest/disk.img" | cut -f 1) of disk"

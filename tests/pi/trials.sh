@@ -310,12 +310,12 @@ started() {
 # A recording that the power's end cuts off; started by the one who cuts it.
 recording() {
     runuser --login anna --command "nohup gazed record cut --acknowledge --socket $socket > acknowledged 2>&1 &"
-    within 60 "[ \$(tail -n 1 /home/anna/acknowledged | tr -dc 0-9) -ge 20 ]"
-    say "records that are said to be safe: $(tail -n 1 /home/anna/acknowledged)"
+    within 60 "[ \$(tail -n 1 ~anna/acknowledged | tr -dc 0-9) -ge 20 ]"
+    say "records that are said to be safe: $(tail -n 1 ~anna/acknowledged)"
 }
 recorded() {
     local safe kept
-    safe=$(tail -n 1 /home/anna/acknowledged | tr -dc 0-9)
+    safe=$(tail -n 1 ~anna/acknowledged | tr -dc 0-9)
     kept=$(runuser --login anna --command "gazed replay cut --out -" | wc -l)
     [ "$kept" -ge "$safe" ] || fail "$kept records of $safe that were said to be safe"
     say "$kept records were read again; $safe were said to be safe"
