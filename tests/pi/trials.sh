@@ -127,6 +127,7 @@ camera() {
         [ ! -e /dev/video0 ] || fail "the camera is still there"
         must modprobe "$module"
         samples 3 30
+        say "removed and returned $n times"
     done
     [ "$(of_service NRestarts)" = "$restarts" ] || fail "the service was restarted"
     say "$module was removed and returned 20 times: $(n_samples) samples, $(grep -c '"type":"gap"' "$seen") gaps, no restart"
@@ -210,7 +211,7 @@ kills() {
         sleep "$((RANDOM % 3)).$((RANDOM % 10))"
         kill -KILL "$pid" 2> /dev/null || systemctl kill --signal KILL gazed
         within 60 "is_active && [ \$(of_service MainPID) != $pid ]"
-        [ $((n % 10)) -ne 0 ] || say "killed $n times"
+        [ $((n % 5)) -ne 0 ] || say "killed $n times"
     done
     subscribe
     samples 5 60

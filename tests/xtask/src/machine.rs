@@ -15,7 +15,7 @@ use crate::shell::{command, need, root, run, scratch};
 const BOOT: Duration = Duration::from_secs(600);
 
 /// A command that is silent for longer hangs.
-const SILENCE: Duration = Duration::from_secs(300);
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// What the machine says when a command has ended, before its exit code.
 const END: &str = "@end:";
