@@ -248,29 +248,6 @@ watchdog() {
     unsubscribe
 }
 
-# A lamp and a switch on a GPIO chip, told by gazed; the kernel says what its pins are.
-pins() {
-    local chip=/dev/gpiochip0 pid
-    [ -e "$here/gazed-gpio" ] || fail "no gazed-gpio in $here"
-    [ -d /sys/kernel/debug/gpio ] || mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
-    "$here/gazed-gpio" --chip "$chip" --switch 1 --lamp 2 --port /run/pins --group dialout &
-    pid=$!
-    within 30 "[ -e /run/pins ]"
-    grep gazed /sys/kernel/debug/gpio
-    gazed board test --port /run/pins > /var/tmp/board 2>&1 &
-    local tester=$!
-    # Long enough on to be seen by a reader that polls.
-    within 60 "grep -q 'gazed lamp.*hi' /sys/kernel/debug/gpio"
-    say "$(grep gazed /sys/kernel/debug/gpio)"
-    wait "$tester" || fail "$(cat /var/tmp/board)"
-    cat /var/tmp/board
-    within 10 "! grep -q 'gazed.*hi' /sys/kernel/debug/gpio"
-    # Killed with the lamp on: what the unit runs then turns it off.
-    kill -KILL "$pid"
-    wait "$pid" 2> /dev/null
-    must "$here/gazed-gpio" --chip "$chip" --switch 1 --lamp 2 --off
-}
-
 # A newer package, and back: profiles and settings stay, the service runs the new program.
 upgrade() {
     local before pid
