@@ -1,6 +1,7 @@
 //! The real program on the synthetic observer: start, subscribe, stop.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::Duration;
 
 use gaze_tests::{Client, Daemon, run_gazed};
@@ -256,6 +257,103 @@ fn a_file_that_is_not_there_is_not_waited_for() {
     let (status, said) = Daemon::start(GAZED, &["--source", "video:not-there.mjpeg"]).wait();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("not-there.mjpeg"), "{said}");
+}
+
+#[test]
+fn sigterm_before_the_first_frame_ends_it_with_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    make_fifo(&runs);
+    let source = format!(
+        "command:sh -c 'echo > {}; exec sleep 100'",
+        runs.to_str().unwrap()
+    );
+    let daemon = Daemon::start(GAZED, &["--source", &source]);
+    // The program has opened its end: it runs, and gives no frame.
+    std::fs::read(&runs).unwrap();
+    daemon.signal("TERM");
+    let (status, said) = daemon.wait();
+    assert!(status.success(), "{status}: {said}");
+}
+
+fn make_fifo(path: &std::path::Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_mistake() {
+    for arguments in [
+        ["version"].as_slice(),
+        &["completions", "bash"],
+        &["board", "flash-help"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = Command::new(GAZED).args(arguments).stdout(writer).output();
+        let ran = ran.unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn an_input_that_cannot_be_read_leaves_the_output_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.jsonl");
+    std::fs::write(&out, "kept").unwrap();
+    let missing = folder.path().join("missing");
+    let [missing, out] = [&missing, &out].map(|path| path.to_str().unwrap());
+    let ran = run_gazed(GAZED, &["process", missing, "--out", out]);
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert_eq!(ran.stderr.matches("os error 2").count(), 1, "{ran:?}");
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "kept");
+}
+
+#[test]
+fn a_pipe_among_pictures_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    make_fifo(&folder.path().join("a.png"));
+    image::GrayImage::new(32, 24)
+        .save(folder.path().join("b.png"))
+        .unwrap();
+    let ran = run_gazed(
+        GAZED,
+        &["process", folder.path().to_str().unwrap(), "--out", "-"],
+    );
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!(ran.stdout.matches(r#""type":"sample""#).count(), 1);
+}
+
+#[test]
+fn somebody_without_a_profile_is_tracked_uncalibrated() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().to_str().unwrap();
+    let mut arguments = SYNTHETIC.to_vec();
+    arguments.extend(["--user", "anna", "--state", state]);
+    let daemon = Daemon::start(GAZED, &arguments);
+    let mut client = daemon.connect(ALL);
+    assert_eq!(client.record_of("header")["user"], serde_json::Value::Null);
+    assert_eq!(client.record_of("sample")["validity"], "uncalibrated");
+}
+
+#[test]
+fn check_config_reads_the_files_that_settings_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gazed.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        run_gazed(GAZED, &["check-config", file.to_str().unwrap()])
+    };
+    let ran = check("[vision]\nmodels = \"nowhere\"\n[server]\ntoken_file = \"token\"\n");
+    assert_eq!(ran.status.code(), Some(78), "{ran:?}");
+    // Beside the settings, wherever the program is started.
+    for file in ["nowhere", "token"] {
+        let path = folder.path().join(file);
+        assert!(ran.stderr.contains(path.to_str().unwrap()), "{ran:?}");
+    }
+    let ran = check("[user]\nname = \"../anna\"\n");
+    assert_eq!(ran.status.code(), Some(78), "{ran:?}");
+    assert!(ran.stderr.contains("user.name"), "{ran:?}");
 }
 
 #[test]

@@ -119,7 +119,26 @@ impl Config {
             path: path.to_owned(),
             source,
         })?;
-        Config::parse(&text, path)
+        let mut config = Config::parse(&text, path)?;
+        config.take_paths_from(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// Files that are named without a folder lie beside the settings, wherever the program was started.
+    fn take_paths_from(&mut self, folder: &Path) {
+        let tls = self.server.tls.as_mut();
+        let tls = tls.map(|tls| [&mut tls.certificate, &mut tls.key]);
+        let optional = [
+            &mut self.server.token_file,
+            &mut self.server.socket,
+            &mut self.vision.models,
+            &mut self.user.state,
+        ];
+        let named = optional.into_iter().filter_map(Option::as_mut);
+        for path in named.chain(tls.into_iter().flatten()) {
+            // An absolute path stays what it is.
+            *path = folder.join(&path);
+        }
     }
 
     /// Reads and checks text; `path` only names it in errors.
@@ -151,7 +170,7 @@ impl Config {
             power,
             vision,
             screen,
-            user: _,
+            user,
             filter,
             events,
             objects,
@@ -164,6 +183,7 @@ impl Config {
         power.check(problems);
         vision.check(problems);
         screen.check(problems);
+        user.check(problems);
         server.check(problems);
         check_outputs(outputs, problems);
         recording.check(problems);

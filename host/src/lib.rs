@@ -50,6 +50,7 @@ pub mod server;
 pub mod session;
 pub mod setup;
 pub mod stop;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod tracking;

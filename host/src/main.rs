@@ -13,6 +13,7 @@ use gaze_host::explain::ExplainError;
 use gaze_host::process::ProcessError;
 use gaze_host::server::{AccessError, ServerError};
 use gaze_host::setup::SetupError;
+use gaze_host::terminal::in_full;
 use gaze_host::users::UsersError;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("gazed: {error:#}");
+            eprintln!("gazed: {}", in_full(error.as_ref()));
             ExitCode::from(exit_code(&error))
         }
     }

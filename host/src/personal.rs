@@ -17,6 +17,7 @@ use crate::record::{
 };
 use crate::session::Session;
 use crate::setup;
+use crate::terminal::in_full;
 use crate::tracking::{Calibration, Tracking, calibration_input};
 use crate::vision::{CameraMatrix, Observation};
 
@@ -511,18 +512,6 @@ impl Personal {
             is_stale,
         }));
     }
-}
-
-/// An error with its causes, on one line.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(": ");
-        words.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    words
 }
 
 #[cfg(test)]

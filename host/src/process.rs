@@ -107,35 +107,39 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
         SourceSpec::Video(path) | SourceSpec::Images(path) => Some(path.as_path()),
         _ => None,
     };
-    let mut lines = LinesOut::create(out, input.as_slice())?;
+    // Not before the input is open: a mistake in its name must not empty an output of before.
+    let mut lines = None;
     let unreadable = each_observation(&mut vision, recording, |step| {
-        match step {
+        let observation = match step {
             Step::Opened {
                 description,
                 frame_size_px,
             } => {
                 header.source = description;
                 header.frame_size_px = frame_size_px;
-                lines.write_line(&Record::Header(header.clone()).to_line())?;
+                let lines = lines.insert(LinesOut::create(out, input.as_slice())?);
+                return Ok(lines.write_line(&Record::Header(header.clone()).to_line())?);
             }
-            Step::Seen(observation) if recording.is_independent => {
-                let sample = tracking.sample_alone(observation);
-                let screen = &header.screen;
-                let record = Record::from_sample(observation, &sample, screen, None, None);
-                lines.write_line(&record.to_line())?;
-            }
-            Step::Seen(observation) => {
-                let tracked = tracking.step(observation);
-                let (sample, screen) = (&tracked.sample, &header.screen);
-                let record = Record::from_sample(observation, sample, screen, None, None);
-                lines.write_line(&record.to_line())?;
-                write_events(&mut lines, &tracked.events, &header)?;
-            }
+            Step::Seen(observation) => observation,
+        };
+        let lines = lines.as_mut().expect("the input is opened first");
+        let (sample, events) = if recording.is_independent {
+            (tracking.sample_alone(observation), None)
+        } else {
+            let tracked = tracking.step(observation);
+            (tracked.sample, Some(tracked.events))
+        };
+        let record = Record::from_sample(observation, &sample, &header.screen, None, None);
+        lines.write_line(&record.to_line())?;
+        if let Some(events) = events {
+            write_events(lines, &events, &header)?;
         }
         Ok(())
     })?;
-    write_events(&mut lines, &tracking.finish(), &header)?;
-    lines.finish()?;
+    if let Some(mut lines) = lines {
+        write_events(&mut lines, &tracking.finish(), &header)?;
+        lines.finish()?;
+    }
     Ok(unreadable)
 }
 

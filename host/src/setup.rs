@@ -1,6 +1,6 @@
 //! From settings to stages: loads networks and profile, and puts the chain together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gaze_calibration::{
     Eyes, Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
@@ -9,11 +9,12 @@ use gaze_models::{Model, ModelError, Models, ScanpathModels};
 use gaze_signal::SettingProblem;
 use tracing::warn;
 
-use crate::config::{Config, DEFAULT_SCREEN_MM, ScreenConfig};
+use crate::config::{Config, ConfigError, DEFAULT_SCREEN_MM, ScreenConfig};
 use crate::inference::InferenceError;
 use crate::personal::{Personal, PersonalSettings};
 use crate::record::{CalibrationRecord, Header, ModelRecord, ScreenRecord, VERSION};
 use crate::scanpath::{Follower, Networks};
+use crate::terminal::in_full;
 use crate::tracking::{Calibration, Tracking, TrackingSettings};
 use crate::vision::{CameraMatrix, Vision, VisionSettings};
 
@@ -106,6 +107,23 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
     })
 }
 
+/// Reads settings and the files that they name: networks, token, certificate.
+///
+/// # Errors
+/// [`ConfigError`]; [`ConfigError::Problems`] has every mistake.
+pub fn check_files(path: &Path) -> Result<(), ConfigError> {
+    let config = Config::load(path)?;
+    let access = config.server.access().mistakes_in_files();
+    let mut problems: Vec<String> = access.iter().map(|error| in_full(error)).collect();
+    problems.extend(models(&config).err().map(|error| in_full(&error)));
+    problems.extend(scanpath(&config).err().map(|error| in_full(&error)));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(ConfigError::Problems { path, problems })
+}
+
 /// The networks that the settings name.
 ///
 /// # Errors
@@ -163,15 +181,23 @@ fn given_lens(config: &Config) -> Option<CameraMatrix> {
 }
 
 /// The settings with the default user where they name none and there is one with a profile that
-/// can be read; a default that cannot be used is said and passed over.
+/// can be read; a default that cannot be used is said and passed over, and so is a named person who
+/// has no profile yet: she is calibrated by the daemon that this is for.
 pub fn with_default_user(config: &Config) -> Config {
     let mut config = config.clone();
-    if config.user.name.is_some() {
-        return config;
-    }
     let Ok(store) = profiles(&config) else {
         return config;
     };
+    if let Some(name) = &config.user.name {
+        let found = UserName::new(name).and_then(|name| store.load(&name));
+        if matches!(found, Err(ProfileError::Missing { .. })) {
+            warn!(
+                "{name} has no profile yet, so gaze is uncalibrated: calibrate on the live page, key c"
+            );
+            config.user.name = None;
+        }
+        return config;
+    }
     let usable = store
         .default_user()
         .and_then(|user| user.map(|user| store.load(&user).map(|_| user)).transpose());

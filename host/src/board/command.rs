@@ -6,6 +6,7 @@ use gaze_protocol::wire::PROTOCOL_VERSION;
 
 use super::sink::PortChoice;
 use super::trial::{self, Bench, BoardError};
+use crate::terminal::say;
 
 /// How long `info` listens, so that the clock's drift can be told.
 const LISTEN: Duration = Duration::from_secs(6);
@@ -16,13 +17,13 @@ const LISTEN: Duration = Duration::from_secs(6);
 /// [`BoardError`].
 pub fn info(port: &PortChoice) -> Result<(), BoardError> {
     let mut bench = open(port)?;
-    println!("{}", name(&bench));
+    say(name(&bench))?;
     bench.pass(LISTEN)?;
     let status = bench.status()?;
     let clock = bench.conversation.clock();
     if let (Some(round_trip_us), Some(drift_ppm)) = (clock.round_trip_us(), clock.drift_ppm()) {
-        println!("round trip    {:.2} ms", round_trip_us / 1e3);
-        println!("clock drift   {drift_ppm:+.0} ppm");
+        say(format_args!("round trip    {:.2} ms", round_trip_us / 1e3))?;
+        say(format_args!("clock drift   {drift_ppm:+.0} ppm"))?;
     }
     for (what, count) in [
         ("broken frames", status.frames_broken),
@@ -33,7 +34,7 @@ pub fn info(port: &PortChoice) -> Result<(), BoardError> {
         ("skipped light pulses", status.lights_skipped),
         ("pin faults", status.pin_faults),
     ] {
-        println!("{what:<20} {count}");
+        say(format_args!("{what:<20} {count}"))?;
     }
     Ok(())
 }
@@ -46,9 +47,8 @@ pub fn info(port: &PortChoice) -> Result<(), BoardError> {
 /// [`BoardError`], the first step that does not hold.
 pub fn test(port: &PortChoice) -> Result<(), BoardError> {
     let mut bench = open(port)?;
-    println!("{}", name(&bench));
-    trial::run(&mut bench, &mut |what| println!("ok  {what}"))?;
-    Ok(())
+    say(name(&bench))?;
+    trial::run(&mut bench, &mut |what| say(format_args!("ok  {what}")))
 }
 
 /// How to put the program on a board.

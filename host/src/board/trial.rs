@@ -1,5 +1,6 @@
 //! `gazed board test`: puts a real board through what it promises, step by step.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use gaze_protocol::Timestamp;
@@ -58,6 +59,9 @@ pub enum BoardError {
         /// What did.
         found: String,
     },
+    /// What was found cannot be printed.
+    #[error("standard output: {0}")]
+    Output(#[from] io::Error),
 }
 
 /// A board at a port, spoken to by this thread.
@@ -241,10 +245,13 @@ type Step = fn(&'static str, &mut Bench) -> Result<(), BoardError>;
 ///
 /// # Errors
 /// [`BoardError`].
-pub(super) fn run(bench: &mut Bench, say: &mut dyn FnMut(&str)) -> Result<(), BoardError> {
+pub(super) fn run(
+    bench: &mut Bench,
+    say: &mut dyn FnMut(&str) -> io::Result<()>,
+) -> Result<(), BoardError> {
     for (what, step) in STEPS {
         step(what, bench)?;
-        say(what);
+        say(what)?;
     }
     Ok(())
 }

@@ -92,8 +92,9 @@ fn list_pictures(path: &Path) -> Result<Vec<PathBuf>, CameraError> {
         let is_hidden = file
             .file_name()
             .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        // A link to nowhere counts: it is a picture that cannot be read.
-        if !is_hidden && !file.is_dir() && !has_extension(&file, &SIDECARS) {
+        // A link to nowhere counts: it is a picture that cannot be read. A pipe or a device has no end.
+        let is_none = std::fs::metadata(&file).is_ok_and(|file| !file.is_file());
+        if !is_hidden && !is_none && !has_extension(&file, &SIDECARS) {
             files.push(file);
         }
     }

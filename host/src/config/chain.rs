@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use gaze_calibration::UserName;
 use gaze_signal::OneEuroSettings;
 use serde::Deserialize;
 
@@ -54,6 +55,16 @@ pub struct UserConfig {
     /// Whether clicks that applications report, and dwells on small objects, correct the drift of
     /// gaze while the daemon runs. No profile is changed by it.
     pub learns_from_use: bool,
+}
+
+impl UserConfig {
+    pub(super) fn check(&self, problems: &mut Vec<String>) {
+        if let Some(name) = &self.name
+            && let Err(error) = UserName::new(name)
+        {
+            problems.push(format!("user.name: {error}"));
+        }
+    }
 }
 
 impl Default for UserConfig {

@@ -70,6 +70,7 @@ impl CaptureThread {
                     self.spec = SourceSpec::Synthetic { seed: 0 };
                     continue;
                 }
+                Err(CameraError::Stopped) => return Ok(()),
                 Err(error) => error,
                 Ok(mut source) => {
                     info!("reading {}", source.description());

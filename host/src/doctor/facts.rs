@@ -60,9 +60,11 @@ pub(super) enum DaemonFacts {
 pub(super) struct Running {
     pub header: Option<Header>,
     pub validity: Option<Validity>,
-    /// None when its page is elsewhere.
+    /// None when its page is elsewhere, or closed to us.
     pub status: Option<Status>,
     pub page: SocketAddr,
+    /// Whether the settings ask for a token or encryption on its page, neither of which we offer.
+    pub is_page_closed: bool,
 }
 
 /// The parts of `/status` that matter here.
@@ -125,7 +127,9 @@ impl Facts {
         let (daemon, watched) =
             match Client::connect(settings.socket.or(config.server.socket.as_deref())) {
                 Ok(client) => {
-                    let (running, watched) = ask(client, page);
+                    let is_page_closed =
+                        config.server.token_file.is_some() || config.server.tls.is_some();
+                    let (running, watched) = ask(client, page, is_page_closed);
                     (DaemonFacts::Running(Box::new(running)), watched)
                 }
                 Err(ClientError::Daemon(ConnectError::NoDaemon { .. })) => {
@@ -153,12 +157,17 @@ impl Facts {
 }
 
 /// Asks a daemon: subscribes, so that its camera is on, looks at samples, and reads its status.
-fn ask(mut client: Client, page: SocketAddr) -> (Running, Result<Watched, String>) {
+fn ask(
+    mut client: Client,
+    page: SocketAddr,
+    is_page_closed: bool,
+) -> (Running, Result<Watched, String>) {
     let mut running = Running {
         header: None,
         validity: None,
         status: None,
         page,
+        is_page_closed,
     };
     let mut times_us = Vec::new();
     let asked = client

@@ -93,6 +93,15 @@ fn daemon(daemon: &DaemonFacts) -> Finding {
         DaemonFacts::Running(running) => running,
     };
     let Some(status) = &running.status else {
+        if running.is_page_closed {
+            return Finding::fine(
+                "daemon",
+                format!(
+                    "running; its page at {} asks for a token or encryption and was not asked",
+                    running.page
+                ),
+            );
+        }
         return Finding::doubt(
             "daemon",
             format!("running; its page does not answer at {}", running.page),

@@ -13,6 +13,7 @@ use super::score::score_files;
 use crate::cli::{ScanpathCommand, ScanpathNetworkArgs};
 use crate::config::Config;
 use crate::setup::SetupError;
+use crate::terminal::say;
 
 /// Runs the command that was given.
 ///
@@ -56,7 +57,7 @@ pub fn run(command: ScanpathCommand, config: &Config) -> Result<ExitCode> {
                 seed: arguments.seed,
             };
             drawing.write(&mut networks, &out)?;
-            println!("{}", out.display());
+            say(out.display())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -51,18 +51,12 @@ pub struct TlsSettings {
 }
 
 impl AccessSettings {
-    /// Reads the files, so that a mistake shows before anything starts.
-    ///
-    /// # Errors
-    /// [`AccessError`] names the file and the remedy.
-    pub fn check_files(&self) -> Result<(), AccessError> {
-        if let Some(tls) = &self.tls {
-            access::tls(tls)?;
-        }
-        if let Some(path) = &self.token_file {
-            access::Gate::load(path, 0, true)?;
-        }
-        Ok(())
+    /// Reads the files, so that mistakes show before anything starts; each names its file and the remedy.
+    pub fn mistakes_in_files(&self) -> Vec<AccessError> {
+        let tls = self.tls.as_ref().and_then(|tls| access::tls(tls).err());
+        let gate = |path| access::Gate::load(path, 0, true).err();
+        let token = self.token_file.as_deref().and_then(gate);
+        tls.into_iter().chain(token).collect()
     }
 
     /// What an address beyond this machine lacks, in words; none when nothing.

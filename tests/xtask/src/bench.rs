@@ -184,19 +184,20 @@ fn frame_time(release: &Path) -> Result<Vec<Row>> {
         pinned.arg(program);
         pinned
     };
-    let ours = |arguments: &[&str]| -> Result<Value> {
-        let text = output(pinned(&release.join("examples/frame_time")).args(arguments))?;
+    let frame_time = release.join("examples/frame_time");
+    let file = frames.to_string_lossy().into_owned();
+    run(pinned(&frame_time).args(["write", &file]))?;
+    let ours = || -> Result<Value> {
+        let text = output(pinned(&frame_time).args(["time", &file]))?;
         serde_json::from_str(&text).context("frame_time printed no JSON")
     };
-    let file = frames.to_string_lossy().into_owned();
-    ours(&["write", &file])?;
-    let first = ours(&["time", &file])?;
+    let first = ours()?;
     let script = root().join("tests/xtask/bench/mediapipe_facemesh.py");
     let text = output(pinned(&python).arg(script).arg(&file))?;
     let last = text.lines().last().unwrap_or_default();
     let theirs: Value =
         serde_json::from_str(last).context("the MediaPipe script printed no JSON")?;
-    let second = ours(&["time", &file])?;
+    let second = ours()?;
     let ms = |value: &Value, key: &str| value[key].as_f64().with_context(|| format!("no {key}"));
     // Before and after the other, so that a machine that slows down favours nobody.
     let ours_ms = 0.5 * (ms(&first, "frame_ms")? + ms(&second, "frame_ms")?);
