@@ -208,6 +208,36 @@ fn calibrated(folder: &Path) -> String {
 }
 
 #[test]
+fn a_target_that_is_nowhere_near_the_screen_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let targets = folder.path().join("targets.csv");
+    std::fs::write(&targets, "frame,x_mm,y_mm\n0,10,10\n1,1e9,10\n").unwrap();
+    let [folder, targets] = [folder.path(), &targets].map(|path| path.to_str().unwrap());
+    let ran = run_gazed(
+        GAZED,
+        &[
+            "calibrate",
+            "fit",
+            "--input",
+            folder,
+            "--targets",
+            targets,
+            "--screen-mm",
+            "531x299",
+            "--user",
+            "anna",
+            "--state",
+            folder,
+        ],
+    );
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert!(
+        ran.stderr.contains("line 3") && ran.stderr.contains("531x299"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let state = calibrated(folder.path());
@@ -223,6 +253,23 @@ fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
         ran.stdout
     };
     assert!(said(&["list"]).contains("anna"));
+
+    // With pictures of another size it is stale from the first sample on.
+    let settings = folder.path().join("small.toml");
+    std::fs::write(&settings, "[source]\nwidth_px = 320\nheight_px = 240\n").unwrap();
+    let command = ["--config", settings.to_str().unwrap(), "run"];
+    let arguments = [
+        "--source",
+        "synthetic:3",
+        "--user",
+        "anna",
+        "--state",
+        &state,
+    ];
+    let daemon = Daemon::start_as(GAZED, &command, &arguments);
+    let mut client = daemon.connect(r#"{"type":"subscribe","types":["sample"]}"#);
+    assert_eq!(client.record_of("sample")["validity"], "stale_calibration");
+    drop(daemon);
     assert!(said(&["show", "anna"]).contains("accuracy"));
     let file = folder.path().join("anna.toml");
     let file = file.to_str().unwrap();

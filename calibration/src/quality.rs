@@ -189,6 +189,9 @@ pub struct Measures {
     /// [`accuracy`], deg.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accuracy_deg: Option<f32>,
+    /// The same on the screen: distance between mean gaze and target, mm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_mm: Option<f32>,
     /// Its horizontal part, positive when gaze is right of the target, deg.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azimuth_deg: Option<f32>,
@@ -204,6 +207,9 @@ pub struct Measures {
     /// [`precision_sd_deg`]; none below two samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_sd_deg: Option<f32>,
+    /// The same on the screen: root mean square of the distances from the mean point, mm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision_sd_mm: Option<f32>,
     /// [`precision_rms_s2s_deg`]; none without two successive samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision_rms_s2s_deg: Option<f32>,
@@ -251,14 +257,16 @@ impl Measures {
         (n > 0).then(|| self.n_lost as f32 / n as f32)
     }
 
-    fn numbers(&self) -> [(&'static str, Option<f32>); 8] {
+    fn numbers(&self) -> [(&'static str, Option<f32>); 10] {
         [
             ("accuracy_deg", self.accuracy_deg),
+            ("accuracy_mm", self.accuracy_mm),
             ("azimuth_deg", self.azimuth_deg),
             ("elevation_deg", self.elevation_deg),
             ("error_deg", self.error_deg),
             ("error_mm", self.error_mm),
             ("precision_sd_deg", self.precision_sd_deg),
+            ("precision_sd_mm", self.precision_sd_mm),
             ("precision_rms_s2s_deg", self.precision_rms_s2s_deg),
             ("bcea_deg2", self.bcea_deg2),
         ]
@@ -276,11 +284,13 @@ impl Quality {
             n_lost: each().map(|measures| measures.n_lost).sum(),
             n_rejected: each().map(|measures| measures.n_rejected).sum(),
             accuracy_deg: mean(|m| m.accuracy_deg),
+            accuracy_mm: mean(|m| m.accuracy_mm),
             azimuth_deg: mean(|m| m.azimuth_deg),
             elevation_deg: mean(|m| m.elevation_deg),
             error_deg: mean(|m| m.error_deg),
             error_mm: mean(|m| m.error_mm),
             precision_sd_deg: mean(|m| m.precision_sd_deg),
+            precision_sd_mm: mean(|m| m.precision_sd_mm),
             precision_rms_s2s_deg: mean(|m| m.precision_rms_s2s_deg),
             bcea_deg2: mean(|m| m.bcea_deg2),
         };
@@ -400,27 +410,50 @@ pub(crate) fn quality_on(
         sum / n
     };
     let narrow = |number: Option<f64>| number.map(|x| x as f32);
+    let mean_gaze = (unseen.is_some() && n > 0.0).then(|| PointOfRegard {
+        x_mm: mean(|por| por.x_mm),
+        y_mm: mean(|por| por.y_mm),
+    });
+    let points = group
+        .kept
+        .iter()
+        .map(|kept| model.correct(&kept.sight, &kept.input).point_of_regard());
     TargetQuality {
         target: group.target,
-        gaze: (unseen.is_some() && n > 0.0).then(|| PointOfRegard {
-            x_mm: mean(|por| por.x_mm),
-            y_mm: mean(|por| por.y_mm),
-        }),
+        gaze: mean_gaze,
         eyes_mm: (n > 0.0).then(|| [0, 1, 2].map(eye)),
         measures: Measures {
             n_used: group.kept.len(),
             n_lost: group.n_lost,
             n_rejected: group.n_rejected,
             accuracy_deg: accuracy.map(|accuracy| accuracy.offset as f32),
+            accuracy_mm: mean_gaze.map(|gaze| distance_mm(gaze, group.target)),
             azimuth_deg: accuracy.map(|accuracy| accuracy.azimuth as f32),
             elevation_deg: accuracy.map(|accuracy| accuracy.elevation as f32),
             error_deg: error.map(|error| error.deg),
             error_mm: error.map(|error| error.mm),
             precision_sd_deg: narrow(precision_sd_deg(&gaze).filter(|_| group.kept.len() > 1)),
+            precision_sd_mm: precision_sd_mm(points),
             precision_rms_s2s_deg: narrow(precision_rms_s2s_deg(&gaze)),
             bcea_deg2: narrow(bcea_deg2(&gaze)),
         },
     }
+}
+
+fn distance_mm(a: PointOfRegard, b: PointOfRegard) -> f32 {
+    (a.x_mm - b.x_mm).hypot(a.y_mm - b.y_mm)
+}
+
+/// Root mean square of the distances from the mean point, mm; none below two points.
+fn precision_sd_mm(points: impl ExactSizeIterator<Item = PointOfRegard> + Clone) -> Option<f32> {
+    let n = points.len() as f32;
+    let mean = |part: fn(&PointOfRegard) -> f32| points.clone().map(|p| part(&p)).sum::<f32>() / n;
+    let middle = PointOfRegard {
+        x_mm: mean(|p| p.x_mm),
+        y_mm: mean(|p| p.y_mm),
+    };
+    let squares = points.map(|point| distance_mm(point, middle).powi(2));
+    (n > 1.0).then(|| (squares.sum::<f32>() / n).sqrt())
 }
 
 /// The errors of a target's samples whose corrected tangents are given.
@@ -465,6 +498,15 @@ mod tests {
                     .then_some(FickDeg { azimuth, elevation })
             })
             .collect()
+    }
+
+    #[test]
+    fn spread_on_the_screen_is_the_root_mean_square_distance_from_the_middle() {
+        let points = [(0.0, 0.0), (6.0, 0.0), (0.0, 8.0), (6.0, 8.0)];
+        let points = points.map(|(x_mm, y_mm)| PointOfRegard { x_mm, y_mm });
+        // Each is 5 mm from (3, 4).
+        assert_eq!(precision_sd_mm(points.into_iter()), Some(5.0));
+        assert_eq!(precision_sd_mm(points.into_iter().take(1)), None);
     }
 
     fn close(found: f64, expected: f64) -> bool {

@@ -40,6 +40,25 @@ pub enum CalibrateError {
         /// What is wrong.
         source: TargetsError,
     },
+    /// A target is nowhere near the screen.
+    #[error(
+        "{path}: line {line}: the target at {x_mm}, {y_mm} mm is nowhere near a screen of {width_mm:.0}x{height_mm:.0} mm; \
+         targets are given in millimetres from its top-left corner"
+    )]
+    FarTarget {
+        /// The file.
+        path: PathBuf,
+        /// Line in it, from 1.
+        line: usize,
+        /// The target.
+        x_mm: f32,
+        /// The target.
+        y_mm: f32,
+        /// The screen.
+        width_mm: f32,
+        /// The screen.
+        height_mm: f32,
+    },
     /// No picture could be read.
     #[error("no picture of the input could be read")]
     NoPictures,
@@ -99,6 +118,22 @@ pub fn fit_recording(
         source,
     };
     let rows = parse_targets(&text).map_err(in_table)?;
+    let (width_mm, height_mm) = (screen.width_mm(), screen.height_mm());
+    // Beside the screen is allowed, as far as the screen is large.
+    let is_near = |mm: f32, side_mm: f32| (-side_mm..=2.0 * side_mm).contains(&mm);
+    if let Some(row) = rows
+        .iter()
+        .find(|row| !is_near(row.target.x_mm, width_mm) || !is_near(row.target.y_mm, height_mm))
+    {
+        return Err(CalibrateError::FarTarget {
+            path: targets.to_owned(),
+            line: row.line,
+            x_mm: row.target.x_mm,
+            y_mm: row.target.y_mm,
+            width_mm,
+            height_mm,
+        });
+    }
 
     let models = setup::models(config)?;
     let mut vision = setup::vision(config, &models, recording.is_independent)?;
@@ -241,6 +276,13 @@ impl fmt::Display for Fitted {
             "  precision, RMS-S2S {}",
             number(quality.all.precision_rms_s2s_deg)
         )?;
+        if quality.all.error_mm > Some(uncalibrated.mm) {
+            writeln!(
+                f,
+                "\nworse than no calibration: do the frames of the table belong to its targets, and are these in \
+                 millimetres? `gazed users undo` takes the profile before back"
+            )?;
+        }
         write!(f, "\nsaved as {}", self.profile.display())
     }
 }

@@ -185,13 +185,24 @@ impl Coach {
                 format!("{number:.2} {unit}")
             })
         };
+        let both = |deg, cm: Option<f32>, px: Option<f32>| {
+            let cm = cm.map_or(String::new(), |cm| format!(", {cm:.1} cm"));
+            let px = px.map_or(String::new(), |px| format!(", {px:.0} px"));
+            format!("{}{cm}{px}", number(deg, "deg"))
+        };
         let mut lines = vec![
             result.verdict.clone(),
-            format!("accuracy            {}", number(result.accuracy_deg, "deg")),
-            format!("off by              {}", number(result.error_cm, "cm")),
+            format!(
+                "accuracy            {}",
+                both(result.accuracy_deg, result.accuracy_cm, result.accuracy_px)
+            ),
             format!(
                 "precision, SD       {}",
-                number(result.precision_sd_deg, "deg")
+                both(
+                    result.precision_sd_deg,
+                    result.precision_sd_cm,
+                    result.precision_sd_px
+                )
             ),
             format!(
                 "precision, RMS-S2S  {}",
@@ -210,8 +221,13 @@ impl Coach {
                 "fitted"
             };
             lines.push(format!(
-                "  {kind} at {x:3.0} %, {y:3.0} %: {}",
-                number(target.accuracy_deg, "deg")
+                "  {kind} at {x:3.0} %, {y:3.0} %: accuracy {}; precision {}",
+                both(target.accuracy_deg, target.accuracy_cm, target.accuracy_px),
+                both(
+                    target.precision_sd_deg,
+                    target.precision_sd_cm,
+                    target.precision_sd_px
+                )
             ));
         }
         for line in lines {

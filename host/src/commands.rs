@@ -57,6 +57,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Some(Command::Users { state, command }) => {
             let store = setup::profiles(&with_state(config()?, state))?;
             say(users::run(&command, &store)?.trim_end())?;
+            if command.changes_profiles() {
+                eprintln!("a gazed that runs takes this up when it starts next");
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Report { name, out, state }) => {

@@ -148,7 +148,7 @@ impl Personal {
         self.upkeep.drift_deg(self.now)
     }
 
-    /// A source was opened; the profile is held against its camera with the next frame.
+    /// A source was opened; the profile is held against its camera by [`Personal::hold_against`].
     pub fn opened(&mut self, camera_id: String) {
         self.camera_id = Some(camera_id);
         self.held_against = None;
@@ -161,7 +161,6 @@ impl Personal {
         tracking: &mut Tracking,
     ) -> Option<record::Calibration> {
         self.now = observation.captured_at;
-        self.hold_against(observation.size_px, tracking);
         let input = observation.face.as_ref().and_then(calibration_input);
         self.upkeep.see(self.now, input.as_ref());
         let shift = self.upkeep.shift(self.now);
@@ -443,16 +442,19 @@ impl Personal {
         self.put_in_force(tracking);
     }
 
-    /// Holds the profile against camera and frames once both are known.
-    fn hold_against(&mut self, size_px: [usize; 2], tracking: &mut Tracking) {
-        let Some(id) = &self.camera_id else { return };
+    /// Holds the profile against camera and frames once both are known, for each frame before `tracking` takes
+    /// it, so that the first sample says already that it is stale; tells whether this was done now.
+    pub fn hold_against(&mut self, size_px: [usize; 2], tracking: &mut Tracking) -> bool {
+        let Some(id) = &self.camera_id else {
+            return false;
+        };
         let frame_size_px = size_px.map(|side| side as u32);
         let is_held = self
             .held_against
             .as_ref()
             .is_some_and(|camera| camera.frame_size_px == frame_size_px);
         if is_held || frame_size_px.contains(&0) {
-            return;
+            return false;
         }
         let CameraMatrix {
             fx_px,
@@ -475,6 +477,7 @@ impl Personal {
         };
         self.held_against = Some(camera);
         self.take_fitting(tracking);
+        true
     }
 
     /// Takes the person's profile that fits camera, frames and screen best.

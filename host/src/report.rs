@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use gaze_calibration::{Measures, Profile, ProfileError, Quality, TargetQuality};
+use gaze_calibration::{MadeBy, Measures, Profile, ProfileError, Quality, TargetQuality};
 
 use crate::markup::escaped;
 use crate::users::date;
@@ -67,8 +67,13 @@ fn html(profile: &Profile) -> String {
         screen.height_mm(),
     );
     if let Some(validation) = &profile.validation {
-        out.push_str(
-            "<h2>Targets that judge it</h2><p class=\"quiet\">None of these was used to fit.</p>",
+        let when = match profile.made_by {
+            MadeBy::Recentring => " They judged it before it was recentred.",
+            MadeBy::Session | MadeBy::Recording => "",
+        };
+        let _ = write!(
+            out,
+            "<h2>Targets that judge it</h2><p class=\"quiet\">None of these was used to fit.{when}</p>"
         );
         quality(&mut out, profile, validation);
     }
@@ -86,7 +91,7 @@ fn number(number: Option<f32>, digits: usize) -> String {
 
 fn quality(out: &mut String, profile: &Profile, quality: &Quality) {
     map(out, profile, quality);
-    out.push_str("<table><tr><th>target, mm<th>accuracy °<th>right +, °<th>up +, °<th>off, cm<th>off, px<th>SD °<th>RMS-S2S °<th>BCEA deg²<th>samples<th>lost %</tr>");
+    out.push_str("<table><tr><th>target, mm<th>accuracy °<th>cm<th>px<th>right +, °<th>up +, °<th>SD °<th>cm<th>px<th>RMS-S2S °<th>BCEA deg²<th>samples<th>lost %</tr>");
     for target in &quality.targets {
         let place = format!("{:.0}, {:.0}", target.target.x_mm, target.target.y_mm);
         row(out, profile, &place, &target.measures);
@@ -96,20 +101,23 @@ fn quality(out: &mut String, profile: &Profile, quality: &Quality) {
 }
 
 fn row(out: &mut String, profile: &Profile, name: &str, measures: &Measures) {
-    let px = profile
-        .screen
-        .size_px()
-        .zip(measures.error_mm)
-        .map(|([width, _], mm)| mm * width as f32 / profile.screen.width_mm());
+    let size_px = profile.screen.size_px();
+    let px = |mm: Option<f32>| {
+        let ([width, _], mm) = size_px.zip(mm)?;
+        Some(mm * width as f32 / profile.screen.width_mm())
+    };
+    let cm = |mm: Option<f32>| mm.map(|mm| mm / 10.0);
     let _ = write!(
         out,
-        "<tr><td>{name}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
+        "<tr><td>{name}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}</tr>",
         number(measures.accuracy_deg, 2),
+        number(cm(measures.accuracy_mm), 1),
+        number(px(measures.accuracy_mm), 0),
         number(measures.azimuth_deg, 2),
         number(measures.elevation_deg, 2),
-        number(measures.error_mm.map(|mm| mm / 10.0), 1),
-        number(px, 0),
         number(measures.precision_sd_deg, 2),
+        number(cm(measures.precision_sd_mm), 1),
+        number(px(measures.precision_sd_mm), 0),
         number(measures.precision_rms_s2s_deg, 2),
         number(measures.bcea_deg2, 2),
         measures.n_samples(),

@@ -146,8 +146,13 @@ fn show(store: &ProfileStore, user: &UserName) -> Result<String, UsersError> {
         ),
     );
     if let Some(validation) = &profile.validation {
+        let name = match profile.made_by {
+            // Recentring keeps what judged the calibration that it moved.
+            MadeBy::Recentring => "before it",
+            MadeBy::Session | MadeBy::Recording => "validation",
+        };
         line(
-            "validation",
+            name,
             format!(
                 "{} further targets, accuracy {}, precision SD {}, RMS-S2S {}, data loss {}",
                 validation.targets.len(),

@@ -64,7 +64,7 @@ async function calibrateClaims(page, origin, records) {
     ensure(result.targets.filter((target) => target.is_validation && target.gaze).length >= 3, "validation targets were missed");
     ensure(await page.locator("#map .target").count() === 13, "the map shows 13 targets");
     ensure(await page.locator("#rows tr").count() === 13, "the table has 13 rows");
-    ensure(result.accuracy_deg !== null && result.error_cm > 0 && result.error_px > 0 && result.precision_sd_deg > 0, JSON.stringify(result));
+    ensure(result.accuracy_deg !== null && result.accuracy_cm > 0 && result.accuracy_px > 0 && result.precision_sd_cm > 0 && result.precision_sd_deg > 0, JSON.stringify(result));
   });
   await claim("enter accepts, and the profile is kept", async () => {
     await page.keyboard.press("Enter");

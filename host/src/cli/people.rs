@@ -107,6 +107,19 @@ pub enum UsersCommand {
     },
 }
 
+impl UsersCommand {
+    /// Whether profiles are others afterwards.
+    pub(crate) fn changes_profiles(&self) -> bool {
+        match self {
+            UsersCommand::List | UsersCommand::Show { .. } | UsersCommand::Export { .. } => false,
+            UsersCommand::Default { name } => name.is_some(),
+            UsersCommand::Import { .. }
+            | UsersCommand::Delete { .. }
+            | UsersCommand::Undo { .. } => true,
+        }
+    }
+}
+
 /// `gazed calibrate …`.
 #[derive(Debug, Subcommand)]
 pub enum CalibrateCommand {

@@ -59,7 +59,11 @@ impl TrackingThread {
         loop {
             select! {
                 recv(observations) -> observation => match observation {
-                    Ok(observation) => self.step(&observation),
+                    Ok(observation) => {
+                        // What its frame comes from was sent before it.
+                        news.try_iter().for_each(|source| self.source_changed(source));
+                        self.step(&observation);
+                    }
                     Err(_) => break,
                 },
                 recv(controls) -> request => match request {
@@ -99,6 +103,12 @@ impl TrackingThread {
 
     fn step(&mut self, observation: &Observation) {
         let began = Instant::now();
+        if self
+            .personal
+            .hold_against(observation.size_px, &mut self.tracking)
+        {
+            self.tell(None);
+        }
         let tracked = self.tracking.step(observation);
         self.metrics.record(Stage::Tracking, began.elapsed());
         self.metrics.count(Counter::FramesTracked);

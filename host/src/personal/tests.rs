@@ -50,6 +50,7 @@ fn personal(store: &ProfileStore, given_screen: ScreenConfig) -> Personal {
 fn see(personal: &mut Personal, tracking: &mut Tracking, size: [u32; 2]) {
     personal.opened("webcam".to_owned());
     let picture = nobody(1, size.map(|side| side as usize));
+    personal.hold_against(picture.size_px, tracking);
     tracking.step(&picture);
     personal.step(&picture, tracking);
 }

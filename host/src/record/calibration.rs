@@ -272,12 +272,16 @@ pub struct CalibrationResult {
     /// Mean over validation targets, or where there are none over targets left out of the fit in
     /// turn: angle between mean gaze and target, deg.
     pub accuracy_deg: Option<f32>,
-    /// The same targets: mean distance between gaze and target, cm.
-    pub error_cm: Option<f32>,
+    /// The same on the screen, cm.
+    pub accuracy_cm: Option<f32>,
     /// The same, px; null when the resolution is not known.
-    pub error_px: Option<f32>,
+    pub accuracy_px: Option<f32>,
     /// Precision SD, deg.
     pub precision_sd_deg: Option<f32>,
+    /// The same on the screen, cm.
+    pub precision_sd_cm: Option<f32>,
+    /// The same, px; null when the resolution is not known.
+    pub precision_sd_px: Option<f32>,
     /// Precision RMS-S2S, deg.
     pub precision_rms_s2s_deg: Option<f32>,
     /// Share of samples without gaze, 0 to 1.
@@ -300,12 +304,16 @@ pub struct TargetResult {
     pub gaze: Option<[f32; 2]>,
     /// Angle between mean gaze and target, deg.
     pub accuracy_deg: Option<f32>,
-    /// Distance between gaze and target, cm.
-    pub error_cm: Option<f32>,
+    /// The same on the screen, cm.
+    pub accuracy_cm: Option<f32>,
     /// The same, px.
-    pub error_px: Option<f32>,
-    /// Precision SD, deg.
+    pub accuracy_px: Option<f32>,
+    /// Precision SD, deg; null when there is no gaze.
     pub precision_sd_deg: Option<f32>,
+    /// The same on the screen, cm.
+    pub precision_sd_cm: Option<f32>,
+    /// The same, px.
+    pub precision_sd_px: Option<f32>,
     /// Precision RMS-S2S, deg.
     pub precision_rms_s2s_deg: Option<f32>,
     /// Share of samples without gaze, 0 to 1.

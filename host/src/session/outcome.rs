@@ -170,7 +170,8 @@ impl Session {
             .or(report.map(|report| &report.quality));
         let all = quality.map(|quality| quality.all);
         let accepted = self.can_accept();
-        let error_mm = all.and_then(|all| all.error_mm);
+        let accuracy_mm = all.and_then(|all| all.accuracy_mm);
+        let precision_mm = all.and_then(|all| all.precision_sd_mm);
         CalibrationResult {
             can_accept: accepted.is_ok(),
             verdict: accepted
@@ -183,9 +184,11 @@ impl Session {
                 deg
             }),
             accuracy_deg: all.and_then(|all| all.accuracy_deg),
-            error_cm: error_mm.map(|mm| mm / 10.0),
-            error_px: error_mm.and_then(|mm| self.to_px(mm)),
+            accuracy_cm: accuracy_mm.map(|mm| mm / 10.0),
+            accuracy_px: accuracy_mm.and_then(|mm| self.to_px(mm)),
             precision_sd_deg: all.and_then(|all| all.precision_sd_deg),
+            precision_sd_cm: precision_mm.map(|mm| mm / 10.0),
+            precision_sd_px: precision_mm.and_then(|mm| self.to_px(mm)),
             precision_rms_s2s_deg: all.and_then(|all| all.precision_rms_s2s_deg),
             data_loss: all.and_then(|all| all.data_loss()).unwrap_or(1.0),
             targets: (0..self.places.len())
@@ -225,7 +228,8 @@ impl Session {
             })
         });
         let measures = found.map(|found| found.measures);
-        let error_mm = measures.and_then(|measures| measures.error_mm);
+        let accuracy_mm = measures.and_then(|measures| measures.accuracy_mm);
+        let precision_mm = measures.and_then(|measures| measures.precision_sd_mm);
         TargetResult {
             index,
             is_validation: place.is_validation,
@@ -234,9 +238,11 @@ impl Session {
                 .and_then(|found| found.gaze)
                 .map(|gaze| self.screen.to_normalised(gaze)),
             accuracy_deg: measures.and_then(|measures| measures.accuracy_deg),
-            error_cm: error_mm.map(|mm| mm / 10.0),
-            error_px: error_mm.and_then(|mm| self.to_px(mm)),
+            accuracy_cm: accuracy_mm.map(|mm| mm / 10.0),
+            accuracy_px: accuracy_mm.and_then(|mm| self.to_px(mm)),
             precision_sd_deg: measures.and_then(|measures| measures.precision_sd_deg),
+            precision_sd_cm: precision_mm.map(|mm| mm / 10.0),
+            precision_sd_px: precision_mm.and_then(|mm| self.to_px(mm)),
             precision_rms_s2s_deg: measures.and_then(|measures| measures.precision_rms_s2s_deg),
             data_loss: measures
                 .and_then(|measures| measures.data_loss())

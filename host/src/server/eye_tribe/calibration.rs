@@ -254,10 +254,8 @@ fn point(target: &TargetResult, [width_px, height_px]: [u32; 2]) -> Value {
         })
     };
     let deg = target.accuracy_deg.unwrap_or_default();
-    let error_px = target.error_px.unwrap_or_default();
-    // On one target, pixels for a degree are what they are for the error itself.
-    let px_per_deg = if deg > 0.0 { error_px / deg } else { 0.0 };
-    let spread_px = target.precision_sd_deg.unwrap_or_default() * px_per_deg;
+    let error_px = target.accuracy_px.unwrap_or_default();
+    let spread_px = target.precision_sd_px.unwrap_or_default();
     let state = match target.accuracy_deg {
         None => 0,
         Some(deg) if deg > GOOD_DEG => 1,

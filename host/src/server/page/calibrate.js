@@ -159,6 +159,7 @@ function show() {
 function finish(words, detail) {
   at("done-words").textContent = words;
   at("done-detail").textContent = detail ?? "";
+  at("undo").hidden = record?.stage !== "accepted";
   document.exitFullscreen?.().catch(() => {});
   view("done");
 }
@@ -326,6 +327,12 @@ function drawTarget() {
 
 const number = (value, digits, unit) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} ${unit}`);
 
+/** A length on the screen, in cm and, where the resolution is known, in px. */
+function onScreen(cm, px, before = "") {
+  if (cm === null) return "";
+  return `${before}${cm.toFixed(1)} cm${px === null ? "" : `, ${px.toFixed(0)} px`}`;
+}
+
 function showResult() {
   const result = record.result;
   if (!result || shownResult === JSON.stringify(result)) return;
@@ -333,10 +340,9 @@ function showResult() {
   at("verdict").textContent = result.can_accept ? `Result: ${result.verdict}` : result.verdict;
   at("accept").disabled = !result.can_accept;
   (result.can_accept ? at("accept") : at("repeat")).focus();
-  const px = result.error_px === null ? "" : `, ${result.error_px.toFixed(0)} px`;
   const tiles = [
-    ["Accuracy", number(result.accuracy_deg, 2, "°"), result.error_cm === null ? "" : `${result.error_cm.toFixed(1)} cm${px} off`],
-    ["Precision", number(result.precision_sd_deg, 2, "°"), `SD; from sample to sample ${number(result.precision_rms_s2s_deg, 2, "°")}`],
+    ["Accuracy", number(result.accuracy_deg, 2, "°"), onScreen(result.accuracy_cm, result.accuracy_px)],
+    ["Precision", number(result.precision_sd_deg, 2, "°"), `SD${onScreen(result.precision_sd_cm, result.precision_sd_px, ", ")}; from sample to sample ${number(result.precision_rms_s2s_deg, 2, "°")}`],
     ["Without calibration", number(result.uncalibrated_deg, 1, "°"), ""],
     ["Data loss", number(result.data_loss * 100, 0, "%"), "blinks and the like"],
   ];
@@ -365,8 +371,13 @@ function resultRow(target) {
   again.addEventListener("click", () => ask("redo", { index: target.index }));
   const last = document.createElement("td");
   last.append(again);
-  const off = target.error_cm === null ? "–" : `${target.error_cm.toFixed(1)} cm${target.error_px === null ? "" : ` ${target.error_px.toFixed(0)} px`}`;
-  row.append(where, element("td", number(target.accuracy_deg, 2, "°")), element("td", number(target.precision_sd_deg, 2, "°")), element("td", off), last);
+  const both = (deg, cm, px) => element("td", number(deg, 2, "°") + onScreen(cm, px, ", "));
+  row.append(
+    where,
+    both(target.accuracy_deg, target.accuracy_cm, target.accuracy_px),
+    both(target.precision_sd_deg, target.precision_sd_cm, target.precision_sd_px),
+    last,
+  );
   return row;
 }
 
@@ -391,10 +402,11 @@ function drawMap(result) {
       const label = make("text", { x: x + 2, y: y - 1.6, fill: "#9fadb9", "font-size": 2.3 });
       label.textContent = target.accuracy_deg === null ? "" : `${target.accuracy_deg.toFixed(1)}°`;
       group.append(label);
-    } else {
+    } else if (target.precision_sd_deg === null) {
+      // Without gaze; one that the model needed itself has gaze, and no model that has not seen it.
       const label = make("text", { x: x + 2, y: y - 1.6, fill: "#ff8080", "font-size": 2.3 });
       label.textContent = "missed";
-      if (record.result.accuracy_deg !== null) group.append(label);
+      group.append(label);
     }
     group.addEventListener("click", () => ask("redo", { index: target.index }));
     parts.push(group);
@@ -413,6 +425,11 @@ const BUTTONS = {
   accept: () => ask("accept"),
   repeat: () => ask("repeat"),
   discard: () => ask("discard"),
+  undo: () => {
+    say({ type: "undo", profile: true });
+    finish("Taken back", "What was in force before is in force again.");
+    at("undo").hidden = true;
+  },
   again: () => {
     record = null;
     shownResult = null;
@@ -424,7 +441,7 @@ for (const [id, press] of Object.entries(BUTTONS)) at(id).addEventListener("clic
 
 document.addEventListener("keydown", (event) => {
   if (event.repeat) return;
-  const isTyping = ["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "checkbox";
+  const isTyping = ["INPUT", "SELECT"].includes(event.target.tagName) && !["checkbox", "range"].includes(event.target.type);
   if (isTyping && event.key !== "Escape") return;
   const onStage = current === "stage";
   if (event.key === "Escape" && record && !["accepted", "discarded"].includes(record.stage)) ask("discard");
