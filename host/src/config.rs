@@ -185,7 +185,7 @@ impl Config {
         screen.check(problems);
         user.check(problems);
         server.check(problems);
-        check_outputs(outputs, problems);
+        check_outputs(outputs, server.listen, problems);
         recording.check(problems);
         board.check(problems);
         let sections = [
@@ -319,6 +319,19 @@ mod tests {
             assert!(all.contains(expected), "{expected} is not in\n{all}");
         }
         assert_eq!(problems.len(), 8, "{all}");
+    }
+
+    #[test]
+    fn two_outputs_at_one_port_are_a_mistake() {
+        let text = "[outputs]\npupil = \"127.0.0.1:4240\"\nopen_gaze = \"127.0.0.1:4242\"\neye_tribe = \"127.0.0.1:0\"";
+        let Err(ConfigError::Problems { problems, .. }) = parse(text) else {
+            panic!("accepted")
+        };
+        // Pupil's takes 4240 to 4242.
+        assert_eq!(
+            problems,
+            ["outputs.pupil: port 4242 is that of outputs.open_gaze"]
+        );
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct ServerConfig {
     pub queue_records: u32,
 }
 
+/// Pupil's request port, and those that it publishes and listens at.
+const PORTS_OF_PUPIL: usize = 3;
+
 impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
@@ -68,6 +71,13 @@ impl ServerConfig {
         check_range(problems, "server.queue_records", records, [16.0, 65_536.0]);
         let clients = Some(self.max_clients as f32);
         check_range(problems, "server.max_clients", clients, [1.0, 10_000.0]);
+        if self
+            .socket
+            .as_ref()
+            .is_some_and(|path| path.as_os_str().is_empty())
+        {
+            problems.push("server.socket is empty: give a path, or leave it out".to_owned());
+        }
         if !self.listen.ip().is_loopback()
             && let Some(lacks) = self.access().lacks()
         {
@@ -87,13 +97,34 @@ impl ServerConfig {
     }
 }
 
-/// The protocols of other programs.
-pub(super) fn check_outputs(outputs: &OutputSettings, problems: &mut Vec<String>) {
-    for (key, address) in [
-        ("open_gaze", outputs.open_gaze),
-        ("pupil", outputs.pupil),
-        ("eye_tribe", outputs.eye_tribe),
-    ] {
+/// The protocols of other programs, beside the page's port.
+pub(super) fn check_outputs(
+    outputs: &OutputSettings,
+    page: SocketAddr,
+    problems: &mut Vec<String>,
+) {
+    let listening = [
+        ("open_gaze", outputs.open_gaze, 1),
+        ("pupil", outputs.pupil, PORTS_OF_PUPIL),
+        ("eye_tribe", outputs.eye_tribe, 1),
+    ];
+    // Port 0 is one of the system's choosing.
+    let mut taken = vec![("server.listen".to_owned(), page.port())];
+    for (key, address, n_ports) in listening {
+        let Some(first) = address
+            .map(|address| address.port())
+            .filter(|&port| port != 0)
+        else {
+            continue;
+        };
+        for port in (first..).take(n_ports) {
+            if let Some((other, _)) = taken.iter().find(|(_, other)| *other == port) {
+                problems.push(format!("outputs.{key}: port {port} is that of {other}"));
+            }
+            taken.push((format!("outputs.{key}"), port));
+        }
+    }
+    for (key, address, _) in listening {
         if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
             problems.push(format!(
                 "outputs.{key} = {address}: must be a loopback address: this protocol does not ask who connects"
