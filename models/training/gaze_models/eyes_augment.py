@@ -88,6 +88,35 @@ def narrow(patches: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, f
     return np.pad(inside, ((0, 0), (top, PATCH_H - bottom), (left, right)), mode="edge"), taller
 
 
+def wear_glasses(patches: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw glasses on (2, 48, 64) uint8 patches: a rim around each eye, tinted lenses, and what these mirror."""
+    eyes_apart = PATCH_W / 0.85
+    half = rng.uniform([0.24, 0.16], [0.48, 0.40]) * eyes_apart
+    corner = rng.uniform(1.8, 5.0)  # 2 is an ellipse, 5 nearly a box
+    level = rng.uniform(0, 0.35) if rng.random() < 0.75 else rng.uniform(0.35, 1.0)
+    width, cover, tint = rng.uniform(0.7, 5.0), rng.uniform(0.5, 1.0), rng.uniform(0.7, 1.0)
+    open_below = rng.random() < 0.2
+    place = rng.normal([0, 2], [3, 3])
+    shine = rng.uniform(0.05, 0.6) * (rng.random() < 0.4)
+    window, size = rng.uniform(-0.7, 0.7, 2), rng.uniform(0.1, 0.7, 2)
+    worn = np.empty(patches.shape, np.uint8)
+    for eye, side in ((0, 1), (1, -1)):
+        x_off, y_off = COLUMNS * PATCH_W / 2 - place[0], ROWS * PATCH_H / 2 - place[1] - rng.normal(0, 1)
+        x, y = np.abs(x_off / half[0]), np.abs(y_off / half[1])
+        edge = ((x**corner + y**corner) ** (1 / corner) - 1) * half.min()
+        rim = cover * np.clip(0.5 * width + 0.5 - np.abs(edge), 0, 1)
+        if open_below:
+            rim = rim * (y_off < 0)
+        lens = np.clip(0.5 - edge, 0, 1)
+        # the same place of the picture in both lenses, one of which is mirrored
+        x, y = np.abs(x_off / half[0] - side * window[0]), np.abs(y_off / half[1] - window[1])
+        mirrors = (x < size[0]) & (y < size[1])
+        mirrors = cv2.GaussianBlur(mirrors * lens.astype(np.float32), (0, 0), 1.2)
+        seen = patches[eye] / 255 * (1 - lens * (1 - tint)) + shine * mirrors
+        worn[eye] = np.round(np.clip(seen * (1 - rim) + level * rim, 0, 1) * 255)
+    return worn
+
+
 def turn_angles(angles: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """Express yaw, pitch (b, 2) in frames that are turned clockwise in the picture by `roll` (b,)."""
     yaw, pitch = angles[:, 0], angles[:, 1]
@@ -107,6 +136,12 @@ def compress(wide: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.resize(small, (WIDE_W, WIDE_H), interpolation=cv2.INTER_LINEAR)
 
 
+def spot(middle: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return a spot of light, 1 in its middle; both in halves of the patch."""
+    (x, y), (w, h) = middle, size
+    return (np.exp(-(((COLUMNS - x) / w) ** 2)) * np.exp(-(((ROWS - y) / h) ** 2))).astype(np.float32)
+
+
 class Faults:
     """What a webcam does to one face: the same light, blur and noise for both eyes, most of the time.
 
@@ -114,9 +149,12 @@ class Faults:
     ----------
     seed
         Seed of the bank of noise pictures.
+    glare_share
+        Share of faces with light over both eyes.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, glare_share: float) -> None:
+        self.glare_share = glare_share
         rng = np.random.default_rng(seed)
         fine = rng.normal(0, 1, (64, PATCH_H, PATCH_W)).astype(np.float32)
         coarse = np.stack([cv2.GaussianBlur(f, (0, 0), 0.8) for f in fine])
@@ -136,6 +174,7 @@ class Faults:
             sigma[1] = sigma[0]
         strength = 0.06 * rng.random() ** 3 * (1 if gain > 0.5 else 0.4)
         tilt = rng.normal(0, 0.15, 2)
+        glare = rng.uniform(0.3, 0.9) if rng.random() < self.glare_share else 0.0
         result = np.empty(patches.shape, np.float32)
         for eye in range(2):
             x = curve[patches[eye]]
@@ -146,10 +185,10 @@ class Faults:
             if rng.random() < 0.15:
                 x *= 1 - rng.uniform(0, 0.6) * self.shadows[rng.integers(64)]
             while rng.random() < 0.2:
-                cx, cy = rng.uniform(-1, 1, 2)
-                wx, wy = rng.uniform(0.05, 0.6), rng.uniform(0.05, 0.5)
-                spot = np.exp(-(((COLUMNS - cx) / wx) ** 2)) * np.exp(-(((ROWS - cy) / wy) ** 2))
-                x += rng.uniform(0.1, 0.9) * spot.astype(np.float32)
+                middle, size = rng.uniform(-1, 1, 2), rng.uniform(0.05, [0.6, 0.5])
+                x += rng.uniform(0.1, 0.9) * spot(middle, size)
+            if glare > 0:
+                x += glare * spot(rng.uniform(-0.7, 0.7, 2), rng.uniform(0.2, 0.5, 2))
             x += strength * self.noise[own.integers(len(self.noise))][:: own.choice([-1, 1])]
             result[eye] = x
         return np.round(np.clip(result, 0, 1) * 255) / 255

@@ -22,6 +22,7 @@ from gaze_models.eyes_augment import (
     move_truth,
     narrow,
     turn_angles,
+    wear_glasses,
 )
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, close_lid, look_aside
 from gaze_models.eyes_sets import EyeSet, balance, other_views
@@ -118,7 +119,7 @@ def batches(
     size: int,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Yield augmented batches; the draws depend on the seed and the step alone."""
-    faults = Faults(seed)
+    faults = Faults(seed, settings["glare_share"])
     odds = {name: balance(chosen.gaze, settings["balance_power"]) for name, chosen in sets.items()}
     for step in steps:
         rng = np.random.default_rng([seed, step])
@@ -185,6 +186,8 @@ def augment(
             eyes[k, eye, 3] *= 1 - shut[eye]
             lids[k, eye] = move_points(rows["lids"][k, eye], *place)
             true_lids[k, eye] = shut[eye] == 0
+        if alike.random() < settings["glasses_share"] and is_real:
+            cut = wear_glasses(cut, alike)
         is_narrow = alike.random() < settings["session_narrow_share" if in_session[k] else "narrow_share"]
         headless[k] = alike.random() < 0.5 and is_narrow
         if is_narrow:

@@ -10,6 +10,7 @@ import time
 
 import cv2
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from gaze_models.common import (
@@ -26,6 +27,13 @@ from gaze_models.common import (
 )
 
 SMOKE_STEPS = 6
+
+
+def hold(network: nn.Module, names: list[str]) -> None:
+    """Put the network into training mode, but for the modules of these names, which stay as they are."""
+    network.train()
+    for name in names:
+        network.get_submodule(name).eval().requires_grad_(False)
 
 
 def main() -> None:
@@ -61,11 +69,12 @@ def main() -> None:
         optimiser.load_state_dict(state["optimiser"])
         first, history = state["step"], state["history"]
         print(f"resumed at step {first} of {steps}")
+    held = settings.get("held", [])
     started = time.monotonic()
     seconds = history.pop("seconds", 0.0)
     progress = tqdm(total=steps, initial=first, desc=task.contract.name, mininterval=5)
     running: dict[str, float] = {}
-    network.train()
+    hold(network, held)
     for step, batch in zip(range(first, steps), task.batches(first, steps, arguments.smoke), strict=False):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, settings["learning_rate"], settings["warm_up"])
@@ -84,7 +93,7 @@ def main() -> None:
                 history.setdefault(f"train {name}", []).append((step, value))
         if (step + 1) % every == 0 or step + 1 == steps:
             figures = task.validate(average.network, arguments.out / "examples.png", arguments.smoke)
-            network.train()
+            hold(network, held)
             for name, value in figures.items():
                 history.setdefault(f"val {name}", []).append((step + 1, value))
             tqdm.write(f"step {step + 1}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))

@@ -11,7 +11,7 @@ import torch
 
 from gaze_models.data import Crop, eye_crops, face_axes
 from gaze_models.eyes import SIGMA_SHARE, angular_error, shape_of
-from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles
+from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles, wear_glasses
 from gaze_models.eyes_batches import EYE_RADIUS, augment, choose, directions
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
@@ -31,6 +31,7 @@ from gaze_models.eyes_sets import EyeSet, balance, other_views, plain_batch
 from gaze_models.head_pose import HEAD_MM, RIGID, head_angles
 from gaze_models.render import read_renders
 from gaze_models.teacher import eye_squares
+from gaze_models.train import hold
 
 
 def face_points(iris_shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
@@ -135,14 +136,34 @@ def test_an_absent_eye_does_not_matter() -> None:
         assert torch.allclose(network(one, head, present)[0], network(other, head, present)[0], atol=1e-6)
 
 
+def test_held_modules_neither_learn_nor_take_in_what_passes() -> None:
+    network = EyeNetwork()
+    hold(network, ["encoder.0"])
+    before = [layer[1].running_mean.clone() for layer in network.encoder[:2]]
+    network.encode(torch.rand(4, 1, PATCH_H, PATCH_W)).sum().backward()
+    assert network.encoder[0][0].weight.grad is None and network.encoder[1][0].weight.grad is not None
+    same = [torch.equal(layer[1].running_mean, was) for layer, was in zip(network.encoder[:2], before, strict=True)]
+    assert same == [True, False]
+
+
 def test_at_least_one_eye_stays_visible_and_present() -> None:
     rng = np.random.default_rng(3)
     patches, strangers = np.zeros((2, PATCH_H, PATCH_W), np.uint8), np.full((4, PATCH_H, PATCH_W), 9, np.uint8)
     for _ in range(300):
         _, visible, present = hide_eye(patches, strangers, rng)
         assert (visible * present).sum() >= 1
-    faults = Faults(0).apply(patches, rng, rng)
+    faults = Faults(0, 0.5).apply(patches, rng, rng)
     assert faults.min() >= 0 and faults.max() <= 1
+
+
+def test_glasses_are_alike_on_both_eyes_and_seldom_hide_the_middle() -> None:
+    rng, bare = np.random.default_rng(4), np.full((2, PATCH_H, PATCH_W), 128, np.uint8)
+    hidden = np.zeros((PATCH_H, PATCH_W))
+    for _ in range(200):
+        worn = wear_glasses(bare, rng).astype(int)
+        assert abs(np.subtract(*(worn < 110).mean((1, 2)))) < 0.1
+        hidden += (np.abs(worn - 128) > 60).mean(0) / 200
+    assert hidden.max() > 0.1 and hidden[22:26, 30:34].max() < 0.1
 
 
 @pytest.mark.parametrize(("yaw", "pitch"), [(0.3, 0.0), (0.0, 0.25), (-0.4, -0.2)])
@@ -327,6 +348,7 @@ SETTINGS = {
     "seen_share": 0.8,
     "jpeg_share": 0.2,
     "close_share": 0.2,
+    "glasses_share": 0.5,
     "narrow_share": 0.1,
     "session_narrow_share": 0.5,
     "fault_share": 0.5,
@@ -355,7 +377,8 @@ def test_a_batch_pairs_moved_irises_views_and_sessions_of_one_person_each() -> N
     turned = directions(rows["gaze"][moved]) - directions(rows["gaze"][partner[moved]])
     irises = rows["eyes"][moved, 0, :2] - rows["eyes"][partner[moved], 0, :2]
     assert irises * [1, PATCH_H / PATCH_W] == pytest.approx(EYE_RADIUS * turned, abs=1e-5)
-    session = augment(rows, np.zeros((3, 48, 64), np.uint8), Faults(0), SETTINGS, np.random.default_rng(1))["session"]
+    strangers, faults = np.zeros((3, 48, 64), np.uint8), Faults(0, 0.5)
+    session = augment(rows, strangers, faults, SETTINGS, np.random.default_rng(1))["session"]
     for group in np.unique(session[session >= 0]):
         members = np.flatnonzero(session == group)
         assert len(members) == 4 and len(set(person[members])) == 1
@@ -369,7 +392,7 @@ def test_what_belongs_together_is_hidden_and_narrowed_alike() -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         batch = augment(
-            choose(sets, odds, settings, 8, rng), np.zeros((3, 48, 64), np.uint8), Faults(0), settings, rng
+            choose(sets, odds, settings, 8, rng), np.zeros((3, 48, 64), np.uint8), Faults(0, 0.5), settings, rng
         )
         members = batch["session"] >= 0
         assert (batch["present"][members] == batch["present"][members][0]).all()
