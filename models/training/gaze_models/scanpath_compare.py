@@ -27,7 +27,16 @@ from gaze_models.scanpath_data import TEST_FOLD, Batch, Path_, Scene, make_batch
 from gaze_models.scanpath_network import Scanpath, dwell_log_density, unroll
 from gaze_models.scanpath_reference import OAT_CROP, ConditionalLogit, Oat
 from gaze_models.scanpath_sampling import behavioural_delta, sample_reference, sample_typical, sequence_score
-from gaze_models.scanpath_train import LONGEST, augment, batch_of, choice_terms, groups, load_scenes, train
+from gaze_models.scanpath_train import (
+    LONGEST,
+    augment,
+    batch_of,
+    choice_terms,
+    epoch_groups,
+    groups,
+    load_scenes,
+    train,
+)
 
 Predict = Callable[[Batch], tuple[torch.Tensor, torch.Tensor]]
 
@@ -83,7 +92,7 @@ def train_reference(
         rng = np.random.default_rng([seed, epoch])
         torch.manual_seed(seed * 1000 + epoch)
         losses = []
-        for group in groups(scenes, rng, settings["candidates"], 16):
+        for group in epoch_groups(scenes, rng, settings):
             batch = batch_of(group)
             augment(batch, rng, settings)
             logits, end = predict(batch)
@@ -206,6 +215,7 @@ def main() -> None:
         "--models", default="logit,logit-class,oat,transformer", help="which are trained and measured"
     )
     parser.add_argument("--oat-epochs", type=int, default=8)
+    parser.add_argument("--oat-seeds", type=int, default=1)
     parser.add_argument("--samples", type=int, default=6, help="sampled paths a scene")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -260,43 +270,41 @@ def main() -> None:
 
                 take(f"transformer, seed {seed}", predict, sampler, network)
             continue
-        seed_everything(1)
-        model: nn.Module = Oat() if name == "oat" else ConditionalLogit(name == "logit-class")
-        one_set_at_a_time = name != "oat"
-        for sets in [[n] for n in config["sets"]] if one_set_at_a_time else [config["sets"]]:
-            seed_everything(1)
-            model = Oat() if name == "oat" else ConditionalLogit(name == "logit-class")
+        is_oat = name == "oat"
+        # A logit is trained on one set; OAT, as the transformer, on all of them, in the transformer's own batches.
+        for sets in [config["sets"]] if is_oat else [[n] for n in config["sets"]]:
+            for seed in range(1, arguments.oat_seeds + 1 if is_oat else 2):
+                seed_everything(seed)
+                model: nn.Module = Oat() if is_oat else ConditionalLogit(name == "logit-class")
 
-            def reference(batch: Batch, model: nn.Module = model) -> tuple[torch.Tensor, torch.Tensor]:
-                return model(batch, crops.of(batch)) if isinstance(model, Oat) else model(batch)
+                def reference(batch: Batch, model: nn.Module = model) -> tuple[torch.Tensor, torch.Tensor]:
+                    return model(batch, crops.of(batch)) if isinstance(model, Oat) else model(batch)
 
-            is_oat = name == "oat"
-            settings = {
-                "learning_rate": 1e-4 if is_oat else 0.03,
-                "epochs": arguments.oat_epochs if is_oat else 15,
-                "candidates": 10000 if is_oat else 20000,
-                "mirrored": 0.0,
-                "scale_sd": 0.0,
-            }
-            trained = arguments.out / f"{name}-{'-'.join(sets) if not is_oat else 'all'}.pt"
-            train_reference(
-                model.train(), reference, [s for s in training if s.set_name in sets], settings, 1, trained
-            )
-            model.eval()
+                settings = {
+                    **(config["training"] if is_oat else {"candidates": 20000, "paths_of_a_scene": 16}),
+                    "learning_rate": 1e-4 if is_oat else 0.03,
+                    "epochs": arguments.oat_epochs if is_oat else 15,
+                    "mirrored": 0.0,
+                    "scale_sd": 0.0,
+                }
+                trained = arguments.out / f"{name}-{seed if is_oat else sets[0]}.pt"
+                of_sets = [s for s in training if s.set_name in sets]
+                train_reference(model.train(), reference, of_sets, settings, seed, trained)
+                model.eval()
 
-            def sampled(
-                scene: Scene, count: int, random: torch.Generator, reference: Predict = reference
-            ) -> list[list[int]]:
-                def of_prefixes(scene: Scene, paths: list[Path_]) -> tuple[torch.Tensor, torch.Tensor]:
-                    logits, end = reference(make_batch([scene], [paths], APPEARANCE, LONGEST * 2))
-                    return logits[0], end[0]
+                def sampled(
+                    scene: Scene, count: int, random: torch.Generator, reference: Predict = reference
+                ) -> list[list[int]]:
+                    def of_prefixes(scene: Scene, paths: list[Path_]) -> tuple[torch.Tensor, torch.Tensor]:
+                        logits, end = reference(make_batch([scene], [paths], APPEARANCE, LONGEST * 2))
+                        return logits[0], end[0]
 
-                return sample_reference(of_prefixes, plain, scene, count, random)
+                    return sample_reference(of_prefixes, plain, scene, count, random)
 
-            for set_name in sets:
-                test = [s for s in scenes if s.set_name == set_name and s.fold == TEST_FOLD]
-                figures = measure(name, reference, sampled, test, 2 if is_oat else arguments.samples)
-                keep(set_name, figures)
+                for set_name in sets:
+                    test = [s for s in scenes if s.set_name == set_name and s.fold == TEST_FOLD]
+                    label = f"oat, seed {seed}" if is_oat else name
+                    keep(set_name, measure(label, reference, sampled, test, 2 if is_oat else arguments.samples))
     (arguments.out / "comparison.md").write_text(table(found))
     print(table(found))
 

@@ -213,6 +213,15 @@ class Batch:
     start: torch.Tensor
     length: torch.Tensor
 
+    def real_steps(self) -> torch.Tensor:
+        """Return (S, L) places in P x (T + 1) of the steps that there are, scene by scene; then some there are not.
+
+        A network that works on these alone need not fill every path up to the longest.
+        """
+        steps = self.chosen.shape[2] + 1
+        is_real = (torch.arange(steps) <= self.length.unsqueeze(-1)).flatten(1)
+        return torch.argsort((~is_real).int(), stable=True)[:, : max(1, int(is_real.sum(1).max()))]
+
 
 def make_batch(scenes: list[Scene], paths: list[list[Path_]], appearance_size: int, longest: int = 48) -> Batch:
     """Stack scenes and the given paths of each; paths are cut after `longest` dwells."""

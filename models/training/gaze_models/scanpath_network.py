@@ -418,7 +418,8 @@ def unroll(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Run the network along every path with the path's own dwells as input (teacher forcing).
 
-    Returns logits (S, P, T + 1, N) of the next object, (S, P, T + 1) of the end, and dwells (S, P, T + 1, N, 9).
+    Returns logits (S, P, T + 1, N) of the next object, (S, P, T + 1) of the end, and dwells (S, P, T + 1, N, 9); all
+    are 0 after a path's end.
     `keeps_*`: (S, P) bool; where false, the network is not told the gaze or the dwells of the path.
     """
     s, p, t = batch.chosen.shape
@@ -443,5 +444,14 @@ def unroll(
         memory = network.advance(memory, batch.objects, codes, chosen[:, :, k], dwell[:, :, k], gaze[:, :, k])
         memories.append(memory)
     together = {key: torch.stack([m[key] for m in memories], 2).flatten(1, 2) for key in memory}
-    logits, end, dwells = network.predict(together, batch.objects, codes)
+    row = batch.real_steps()
+
+    def at_row(values: torch.Tensor) -> torch.Tensor:
+        return row.reshape(*row.shape, *[1] * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
+
+    real = {key: values.gather(1, at_row(values)) for key, values in together.items()}
+    found = network.predict(real, batch.objects, codes)
+    logits, end, dwells = (
+        values.new_zeros(s, p * (t + 1), *values.shape[2:]).scatter(1, at_row(values), values) for values in found
+    )
     return logits.reshape(s, p, t + 1, n), end.reshape(s, p, t + 1), dwells.reshape(s, p, t + 1, n, -1)

@@ -160,13 +160,18 @@ class Oat(nn.Module):
         index = chosen.clamp(min=0)[..., None].expand(s, p, t, OAT_WIDTH)
         visited = torch.gather(own.unsqueeze(1).expand(s, p, n, OAT_WIDTH), 2, index)
         inputs = torch.cat([start.unsqueeze(1).expand(s, p, 1, -1), visited], 2) + order_code(t + 1, OAT_WIDTH)
-        future = torch.triu(torch.ones(t + 1, t + 1, dtype=torch.bool), 1)
+        # The paths of a scene stand in one row, each blind to the others.
+        row = batch.real_steps()
+        of_path, place = row // (t + 1), row % (t + 1)
+        sees = (of_path.unsqueeze(2) == of_path.unsqueeze(1)) & (place.unsqueeze(2) >= place.unsqueeze(1))
+        index = row.unsqueeze(-1).expand(-1, -1, OAT_WIDTH)
         found = self.decoder(
-            inputs.flatten(0, 1),
-            memory.unsqueeze(1).expand(s, p, n + 1, OAT_WIDTH).flatten(0, 1),
-            tgt_mask=future,
-            memory_key_padding_mask=absent.unsqueeze(1).expand(s, p, n + 1).flatten(0, 1),
+            inputs.flatten(1, 2).gather(1, index),
+            memory,
+            tgt_mask=~sees.repeat_interleave(OAT_HEADS, 0),
+            memory_key_padding_mask=absent,
         )
+        found = torch.zeros(s, p * (t + 1), OAT_WIDTH).scatter(1, index, found)
         keys = self.of_object(memory).reshape(s, 1, n + 1, OAT_POINTERS, OAT_WIDTH)
         queries = self.of_step(found).reshape(s, p, t + 1, OAT_POINTERS, OAT_WIDTH)
         logits = torch.einsum("sxnhc,spthc->sptnh", keys, queries) / math.sqrt(OAT_WIDTH)
