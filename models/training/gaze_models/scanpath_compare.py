@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -81,13 +82,14 @@ def train_reference(
     model: nn.Module, predict: Predict, scenes: list[Scene], settings: dict[str, Any], seed: int, file: Path
 ) -> None:
     """Train a reference on the choices and the end; go on from `file`, one epoch after the other."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"])
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings["learning_rate"], fused=True)
     epoch = 0
     if file.exists():
         saved = load_checkpoint(file)
         model.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         epoch = saved["epoch"]
+    began = time.process_time()
     while epoch < settings["epochs"]:
         rng = np.random.default_rng([seed, epoch])
         torch.manual_seed(seed * 1000 + epoch)
@@ -105,7 +107,9 @@ def train_reference(
             losses.append(float(loss.detach()))
         epoch += 1
         save_checkpoint(file, model=model.state_dict(), optimiser=optimiser.state_dict(), epoch=epoch)
-        print(f"{file.stem} epoch {epoch}/{settings['epochs']} loss {np.mean(losses):.4f}", flush=True)
+        spent = time.process_time() - began
+        of = f"epoch {epoch}/{settings['epochs']}, {len(losses)} steps"
+        print(f"{file.stem} {of}, cpu {spent:.0f} s, loss {np.mean(losses):.4f}", flush=True)
 
 
 def steps_of(predict: Predict, scenes: list[Scene]) -> dict[str, np.ndarray]:
