@@ -3,7 +3,9 @@
 import gzip
 import json
 import math
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from gaze_models.scanpath_network import (
 )
 from gaze_models.scanpath_reference import ConditionalLogit, Oat, position_table
 from gaze_models.scanpath_sampling import behaviour, common_length, sequence_score
-from gaze_models.scanpath_train import choice_terms
+from gaze_models.scanpath_train import augment, choice_terms, train
 
 GOLDEN = MODELS / "golden" / "scanpath"
 
@@ -130,6 +132,33 @@ def test_references_give_the_current_object_no_chance() -> None:
         current = batch.chosen[0, 1, 0]
         assert chances[0, 1, 1, current] < 1e-6
         assert torch.isfinite(terms["nll"]).all() and torch.isfinite(terms["end"]).all()
+
+
+def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tomllib.loads((MODELS / "training/configs/scanpath_all.toml").read_text())
+    config["training"] |= {"epochs": 3, "choices": 20}
+    scenes = [drawn(7), drawn(20)]
+    for run in ("whole", "broken"):
+        (tmp_path / run).mkdir()
+    whole = train(config, scenes, [], tmp_path / "whole")
+    batches = 0
+
+    def broken_off(*arguments: Any) -> None:  # noqa: ANN401
+        nonlocal batches
+        batches += 1
+        if batches == 4:  # the second of the second pass
+            raise KeyboardInterrupt
+        augment(*arguments)
+
+    monkeypatch.setattr("gaze_models.scanpath_train.augment", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, scenes, [], tmp_path / "broken")
+    monkeypatch.undo()
+    resumed = train(config, scenes, [], tmp_path / "broken")
+    for name, weights in whole.state_dict().items():
+        assert torch.equal(weights, resumed.state_dict()[name])
 
 
 def test_oat_reads_each_path_alone() -> None:
