@@ -139,6 +139,14 @@ def calibration_error(confidence: np.ndarray, top1: np.ndarray) -> float:
     )
 
 
+def calibration_error_by_chance(confidence: np.ndarray) -> float:
+    """Return the calibration error that so few steps would show of exact probabilities (mean of 50 draws)."""
+    rng = np.random.default_rng(0)
+    return float(
+        np.mean([calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(50)])
+    )
+
+
 def dwells_of(network: Scanpath, scenes: list[Scene], known: list[Scene]) -> dict[str, Any] | None:
     """Return the dwells' mean log likelihood per ms and mean absolute log error, beside a log-normal of `known`."""
     logs = [np.log(p.dwell_ms[np.isfinite(p.dwell_ms)]) for s in known for p in s.paths]
@@ -203,6 +211,7 @@ def measure(
         "nll": bootstrap_interval(rows["nll"], groups_),
         "top1": bootstrap_interval(rows["top1"], groups_),
         "calibration_error": calibration_error(rows["confidence"], rows["top1"]),
+        "calibration_error_by_chance": calibration_error_by_chance(rows["confidence"]),
         "sequence_score": bootstrap_interval(scores, [str(k) for k in range(len(scores))]),
         "behavioural_delta": behavioural_delta(with_paths, sampled),
     }
@@ -316,7 +325,7 @@ def main() -> None:
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """Return the figures as Markdown."""
     rows = [
-        "| set | model | NLL | top-1 | calibration error | sequence score (people) | behavioural delta |",
+        "| set | model | NLL | top-1 | calibration error (by chance) | sequence score (people) | behavioural delta |",
         "|---|---|---|---|---|---|---|",
     ]
     for set_name, models in found.items():
@@ -325,7 +334,8 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
             beside = "" if people is None else f" ({people:.3f})"
             rows.append(
                 f"| {set_name} | {f['model']} | {interval_text(f['nll'], digits=3)} | "
-                f"{interval_text(f['top1'], digits=3)} | {f['calibration_error']:.3f} | "
+                f"{interval_text(f['top1'], digits=3)} | {f['calibration_error']:.3f} "
+                f"({f['calibration_error_by_chance']:.3f}) | "
                 f"{interval_text(f['sequence_score'], digits=3)}{beside} | {f['behavioural_delta']:.2f} |"
             )
     rows += ["", "| set | model | dwell log likelihood per ms | log-normal | gain | log error (log-normal) |",

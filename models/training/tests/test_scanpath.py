@@ -13,6 +13,7 @@ import torch
 
 from gaze_models.common import MODELS
 from gaze_models.scanpath_appearance import appearance, reduce
+from gaze_models.scanpath_compare import calibration_error_by_chance
 from gaze_models.scanpath_data import CLASSES, Scene, class_number, load_set, make_batch, with_appearance
 from gaze_models.scanpath_export import Step
 from gaze_models.scanpath_network import (
@@ -179,6 +180,11 @@ def test_oats_table_has_its_similarities() -> None:
     unit = table / table.norm(dim=1, keepdim=True)
     assert torch.allclose(table.norm(dim=1), table.norm(dim=1)[0].expand(20), rtol=1e-3)
     assert abs(float(unit[3] @ unit[5]) - math.exp(-4 / 8)) < 1e-3
+
+
+def test_few_steps_look_uncalibrated_by_chance() -> None:
+    # The mean of 1,000 coins is sqrt(2 / pi) * .5 / sqrt(1000) from .5 on average; 50 draws of it vary by a tenth.
+    assert calibration_error_by_chance(np.full(1000, 0.5)) == pytest.approx(0.0126, rel=0.3)
 
 
 def test_sequence_scores_by_hand() -> None:
