@@ -3,14 +3,15 @@
 //! `serve SECONDS` is the daemon's server without a camera: it prints its port, publishes 60
 //! samples and 3 fixations a second from the line `go` on standard input on, and prints what it
 //! counted. `load PORT SUBSCRIBERS HOSTILE` connects, prints `connected`, reads until the server
-//! ends, and prints what arrived and how late. Both print JSON, a line each.
+//! ends, and prints what arrived and how late. Both print JSON, a line each. `bare SECONDS SUBSCRIBERS` stands for
+//! `serve`: a loop that does nothing but write the same bytes to each socket, for what the system itself takes.
 //!
 //! Latency is from just before a record is handed to the server until a subscriber's read returns
 //! with its last byte; both ends read the same monotonic clock.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gaze_host::clock::CaptureTime;
 use gaze_host::demand::Demand;
 use gaze_host::metrics::{Counter, Metrics};
-use gaze_host::record::Record;
+use gaze_host::record::{Record, TimedRecord};
 use gaze_host::server::{PreviewSlot, Server, ServerLinks, ServerSettings};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,7 +40,8 @@ fn main() -> Result<()> {
         ["load", port, subscribers, hostile] => {
             load(port.parse()?, subscribers.parse()?, hostile.parse()?)
         }
-        _ => bail!("serve SECONDS | load PORT SUBSCRIBERS HOSTILE"),
+        ["bare", seconds, subscribers] => bare(seconds.parse()?, subscribers.parse()?),
+        _ => bail!("serve SECONDS | load PORT SUBSCRIBERS HOSTILE | bare SECONDS SUBSCRIBERS"),
     }
 }
 
@@ -64,9 +66,39 @@ fn serve(seconds: u64) -> Result<()> {
     let serving = std::thread::spawn(move || server.run(links));
     publisher.publish(serde_json::from_str(HEADER)?, None);
     say(&json!({ "port": port, "rss_kib": rss_kib()? }))?;
-    let mut go = String::new();
-    std::io::stdin().lock().read_line(&mut go)?;
+    await_go()?;
     let connected_kib = rss_kib()?;
+    let cpu_share = send_records(seconds, |record, at| {
+        publisher.publish(record, Some(at));
+        Ok(())
+    })?;
+    let running_kib = rss_kib()?;
+    drop(publisher);
+    serving
+        .join()
+        .map_err(|_| anyhow::anyhow!("the server panicked"))??;
+    say(&json!({
+        "connected_rss_kib": connected_kib,
+        "running_rss_kib": running_kib,
+        "cpu_share": cpu_share,
+        "samples": seconds * RATE_HZ,
+        "fixations": (seconds * RATE_HZ).div_ceil(SAMPLES_PER_FIXATION),
+        "samples_dropped": metrics.counted(Counter::SamplesDropped),
+        "client_samples_dropped": metrics.counted(Counter::ClientSamplesDropped),
+        "clients_dropped": metrics.counted(Counter::ClientsDropped),
+    }))
+}
+
+fn await_go() -> Result<()> {
+    std::io::stdin().lock().read_line(&mut String::new())?;
+    Ok(())
+}
+
+/// Makes the records, each when it is due; gives the share of a core that this process took.
+fn send_records(
+    seconds: u64,
+    mut send: impl FnMut(Record, CaptureTime) -> Result<()>,
+) -> Result<f64> {
     let sample: Record = serde_json::from_str(SAMPLE)?;
     let fixation: Record = serde_json::from_str(FIXATION)?;
     let began = Instant::now();
@@ -78,26 +110,57 @@ fn serve(seconds: u64) -> Result<()> {
         if let Record::Sample(sample) = &mut record {
             sample.seq = seq;
         }
-        publisher.publish(record, Some(CaptureTime::now()));
+        // Both are there at once, whatever the first takes.
+        let at = CaptureTime::now();
+        send(record, at)?;
         if seq.is_multiple_of(SAMPLES_PER_FIXATION) {
-            publisher.publish(fixation.clone(), Some(CaptureTime::now()));
+            send(fixation.clone(), at)?;
         }
     }
     let cpu_s = (cpu_ticks()? - cpu_began) as f64 / 100.0;
-    let running_kib = rss_kib()?;
-    drop(publisher);
-    serving
-        .join()
-        .map_err(|_| anyhow::anyhow!("the server panicked"))??;
+    Ok(cpu_s / began.elapsed().as_secs_f64())
+}
+
+fn bare(seconds: u64, subscribers: usize) -> Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    say(&json!({ "port": listener.local_addr()?.port(), "rss_kib": rss_kib()? }))?;
+    let mut streams = Vec::new();
+    for _ in 0..subscribers {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            request.extend(byte);
+        }
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")?;
+        streams.push(stream);
+    }
+    await_go()?;
+    let connected_kib = rss_kib()?;
+    let cpu_share = send_records(seconds, |record, at| {
+        let text = TimedRecord {
+            record,
+            at: Some(at),
+        }
+        .to_line();
+        // A frame of a WebSocket; every record here has 126 to 65535 bytes.
+        let mut frame = vec![0x81, 126];
+        frame.extend(u16::try_from(text.len())?.to_be_bytes());
+        frame.extend(text.bytes());
+        for stream in &mut streams {
+            stream.write_all(&frame)?;
+        }
+        Ok(())
+    })?;
     say(&json!({
         "connected_rss_kib": connected_kib,
-        "running_rss_kib": running_kib,
-        "cpu_share": cpu_s / began.elapsed().as_secs_f64(),
+        "running_rss_kib": rss_kib()?,
+        "cpu_share": cpu_share,
         "samples": seconds * RATE_HZ,
         "fixations": (seconds * RATE_HZ).div_ceil(SAMPLES_PER_FIXATION),
-        "samples_dropped": metrics.counted(Counter::SamplesDropped),
-        "client_samples_dropped": metrics.counted(Counter::ClientSamplesDropped),
-        "clients_dropped": metrics.counted(Counter::ClientsDropped),
+        "clients_dropped": 0,
     }))
 }
 

@@ -3,13 +3,14 @@
 //! ```text
 //!                    bounded            bounded, one a client
 //!  tracking ─Publisher─► fan-out ─► queue ─► Unix socket   (JSON Lines)
-//!                           │  └──► queue ─► WebSocket     (`/events`)
+//!                           │  └──► wire ──► WebSocket     (`/events`)
 //!  vision ──PreviewSlot──► encoder ───────► WebSocket      (`/picture`)
 //!           tracking ◄── ControlRequest ◄── any client
 //! ```
 //!
 //! One thread runs everything on one current-thread runtime: a client costs a task, not a thread.
-//! A record is turned into text once and shared. Every queue is bounded. When a client's queue is
+//! A record is turned into text and framed once, when somebody wants it, and shared; over a plain WebSocket the fan-out
+//! writes it itself, and a client's task wakes only when it has no room. Every queue is bounded. When a client's queue is
 //! full, samples are dropped and counted; an event is never dropped, so a client that has no room
 //! for one is disconnected, and so is a client that takes nothing for
 //! [`ServerSettings::write_timeout`]. The others do not notice.
@@ -59,6 +60,7 @@ mod settings;
 mod socket_path;
 mod status;
 mod unix_socket;
+mod wire;
 mod zmtp;
 
 use std::net::SocketAddr;
@@ -108,6 +110,9 @@ pub const SERVICE_GROUP: &str = "gaze";
 
 /// How long clients have to take what is queued when the daemon stops.
 const DRAIN_TIME: Duration = Duration::from_millis(300);
+
+/// Most records that are taken from the tracking stage in one go.
+const MOST_AT_ONCE: usize = 32;
 
 /// A message of a client to the tracking stage, for it to take and answer.
 #[derive(Debug)]
@@ -403,11 +408,15 @@ impl Server {
             tokio::spawn(device.point(pointer, Arc::clone(&hub), alive.clone()));
         }
         tokio::spawn(recent.keep());
-        while let Some(sent) = records.recv().await {
-            match sent {
-                FromTracking::Record(outgoing) => hub.fan_out(&outgoing),
-                FromTracking::Scene(scene) => hub.show(scene),
+        let mut sent = Vec::with_capacity(MOST_AT_ONCE);
+        while records.recv_many(&mut sent, MOST_AT_ONCE).await > 0 {
+            for sent in sent.drain(..) {
+                match sent {
+                    FromTracking::Record(outgoing) => hub.fan_out(&outgoing),
+                    FromTracking::Scene(scene) => hub.show(scene),
+                }
             }
+            hub.flush();
         }
         // No new clients; those that are there get what is queued, until the time is up.
         drop(socket_file);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
+use super::wire::Wire;
 use super::{ControlRequest, PathsRequest, ServerSettings};
 use crate::demand::{Demand, User, UserKind};
 use crate::metrics::{Counter, Metrics};
@@ -21,15 +22,54 @@ use crate::scene::SceneTable;
 /// Before an output within this process tries again when all clients' places are taken.
 const ADMISSION_RETRY: Duration = Duration::from_secs(2);
 
-/// A record and its text, made once and shared by all clients.
+/// A record, and its text when somebody wants it, made once and shared by all clients.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line(Arc<(TimedRecord, Utf8Bytes)>);
+pub(super) struct Line(Arc<(TimedRecord, OnceLock<Text>)>);
+
+/// The head of a WebSocket frame, a JSON object, a line break: so both transports send it as it is.
+#[derive(Debug, PartialEq)]
+struct Text {
+    bytes: Bytes,
+    /// Bytes of the frame's head.
+    head: usize,
+}
+
+impl Text {
+    fn of(object: &str) -> Self {
+        // RFC 6455, 5.2: the last frame of a text message, its length in 7, 16 or 64 bits.
+        const FINAL_TEXT: u8 = 0x81;
+        let length = object.len();
+        let mut bytes = Vec::with_capacity(length + 11);
+        bytes.push(FINAL_TEXT);
+        match (u16::try_from(length), length) {
+            (_, ..=125) => bytes.push(length as u8),
+            (Ok(length), _) => {
+                bytes.push(126);
+                bytes.extend(length.to_be_bytes());
+            }
+            (Err(_), _) => {
+                bytes.push(127);
+                bytes.extend((length as u64).to_be_bytes());
+            }
+        }
+        let head = bytes.len();
+        bytes.extend(object.as_bytes());
+        bytes.push(b'\n');
+        Text {
+            bytes: bytes.into(),
+            head,
+        }
+    }
+}
 
 impl Line {
     pub(super) fn new(record: TimedRecord) -> Self {
-        let mut text = record.to_line();
-        text.push('\n');
-        Line(Arc::new((record, Utf8Bytes::from(text))))
+        Line(Arc::new((record, OnceLock::new())))
+    }
+
+    /// Of a record that is a line already, which is passed on byte for byte.
+    fn of_line(record: TimedRecord, line: &str) -> Self {
+        Line(Arc::new((record, Text::of(line).into())))
     }
 
     pub(super) fn error(message: String) -> Self {
@@ -44,16 +84,27 @@ impl Line {
         &self.0.0
     }
 
-    /// With the line break, for the Unix socket.
-    pub(super) fn bytes(&self) -> &[u8] {
-        self.0.1.as_bytes()
+    fn text(&self) -> &Text {
+        self.0.1.get_or_init(|| Text::of(&self.record().to_line()))
     }
 
-    /// Without the line break, for a WebSocket message.
+    /// With the line break, for the Unix socket.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let Text { bytes, head } = self.text();
+        &bytes[*head..]
+    }
+
+    /// A whole frame of a WebSocket.
+    pub(super) fn frame(&self) -> Bytes {
+        let bytes = &self.text().bytes;
+        bytes.slice(..bytes.len() - 1)
+    }
+
+    /// Without the line break, for those who frame it themselves.
     pub(super) fn message(&self) -> Utf8Bytes {
-        let bytes: Bytes = self.0.1.clone().into();
-        let object = bytes.slice(..bytes.len() - 1);
-        Utf8Bytes::try_from(object).expect("text without its last ASCII byte is text")
+        let Text { bytes, head } = self.text();
+        let object = bytes.slice(*head..bytes.len() - 1);
+        Utf8Bytes::try_from(object).expect("a record's line is text")
     }
 }
 
@@ -80,7 +131,7 @@ impl Outgoing {
         Outgoing {
             kind: record.record.kind(),
             is_going_on: is_going_on(&record.record),
-            line: Line(Arc::new((record, Utf8Bytes::from(format!("{line}\n"))))),
+            line: Line::of_line(record, line),
         }
     }
 
@@ -116,11 +167,31 @@ impl KindSet {
     }
 }
 
+/// Where records wait for a client, at most [`ServerSettings::client_queue`].
+#[derive(Debug)]
+enum Queue {
+    /// For its task, which turns them into what the client understands.
+    Lines(mpsc::Sender<Line>),
+    /// As they are sent; most of them do not wait.
+    Wire(Arc<Wire>),
+}
+
+/// How sending to a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// Everything that was queued is sent.
+    All,
+    /// The client is gone.
+    Gone,
+    /// The client took nothing for too long.
+    Unread,
+}
+
 /// A client as the fan-out knows it.
 #[derive(Debug)]
 struct Client {
     name: String,
-    queue: mpsc::Sender<Line>,
+    queue: Queue,
     /// None until it subscribes.
     kinds: Option<KindSet>,
     /// From its first subscription on.
@@ -130,6 +201,41 @@ struct Client {
     samples_dropped: u64,
     /// Ends the connection.
     dropped: Arc<Notify>,
+}
+
+impl Client {
+    /// Queues a record; says whether there was room.
+    fn queue(&self, line: &Line, most: usize) -> bool {
+        match &self.queue {
+            Queue::Lines(queue) => {
+                !matches!(queue.try_send(line.clone()), Err(TrySendError::Full(_)))
+            }
+            Queue::Wire(wire) => wire.push(line.frame(), most),
+        }
+    }
+
+    /// Sends what was queued, where a task does not see to it.
+    fn flush(&self) {
+        if let Queue::Wire(wire) = &self.queue {
+            wire.flush();
+        }
+    }
+
+    fn n_waiting(&self) -> usize {
+        match &self.queue {
+            Queue::Lines(queue) => queue.max_capacity() - queue.capacity(),
+            Queue::Wire(wire) => wire.n_waiting(),
+        }
+    }
+}
+
+impl Drop for Client {
+    /// What waits is still sent; nothing is added.
+    fn drop(&mut self) {
+        if let Queue::Wire(wire) = &self.queue {
+            wire.end();
+        }
+    }
 }
 
 /// One client in `/status`.
@@ -172,6 +278,7 @@ struct Table {
 pub(super) struct Admission {
     pub(super) id: u64,
     pub(super) waiting: mpsc::Receiver<Line>,
+    /// Tells that the client must go.
     pub(super) dropped: Arc<Notify>,
 }
 
@@ -221,6 +328,30 @@ impl Hub {
 
     /// A new client, with an empty queue and no subscription.
     pub(super) fn admit(&self, transport: &str) -> Result<Admission, TooManyClients> {
+        let (queue, waiting) = mpsc::channel(self.most_waiting());
+        let (id, dropped) = self.enter(transport, Queue::Lines(queue))?;
+        Ok(Admission {
+            id,
+            waiting,
+            dropped,
+        })
+    }
+
+    /// The same for a client that records are written to as they come: its number, and what tells that it
+    /// must go.
+    pub(super) fn admit_wire(
+        &self,
+        transport: &str,
+        wire: &Arc<Wire>,
+    ) -> Result<(u64, Arc<Notify>), TooManyClients> {
+        self.enter(transport, Queue::Wire(Arc::clone(wire)))
+    }
+
+    fn most_waiting(&self) -> usize {
+        self.settings.client_queue.max(1)
+    }
+
+    fn enter(&self, transport: &str, queue: Queue) -> Result<(u64, Arc<Notify>), TooManyClients> {
         let mut table = self.table();
         if table.clients.len() >= self.settings.max_clients {
             warn!(
@@ -230,7 +361,6 @@ impl Hub {
             return Err(TooManyClients);
         }
         let id = self.next_id.fetch_add(1, Relaxed);
-        let (queue, waiting) = mpsc::channel(self.settings.client_queue.max(1));
         let dropped = Arc::new(Notify::new());
         table.clients.insert(
             id,
@@ -245,11 +375,7 @@ impl Hub {
             },
         );
         self.metrics.count(Counter::ClientsAdmitted);
-        Ok(Admission {
-            id,
-            waiting,
-            dropped,
-        })
+        Ok((id, dropped))
     }
 
     /// What a client is told that is turned away.
@@ -274,12 +400,12 @@ impl Hub {
         client.awaits_header = header.is_none();
         info!("client {} subscribed", client.name);
         if let Some(header) = header {
-            self.deliver_or_drop(&mut table, id, header);
+            self.deliver_or_drop(&mut table, id, &header);
             // A page that is reloaded in the middle of a calibration goes on with it.
             if kinds.contains(RecordKind::Calibration)
                 && let Some(calibration) = table.calibration.clone()
             {
-                self.deliver_or_drop(&mut table, id, calibration);
+                self.deliver_or_drop(&mut table, id, &calibration);
             }
         }
     }
@@ -320,14 +446,16 @@ impl Hub {
 
     /// Queues a record for one client that must not miss it.
     pub(super) fn deliver(&self, id: u64, line: Line) {
-        self.deliver_or_drop(&mut self.table(), id, line);
+        self.deliver_or_drop(&mut self.table(), id, &line);
     }
 
-    fn deliver_or_drop(&self, table: &mut Table, id: u64, line: Line) {
+    fn deliver_or_drop(&self, table: &mut Table, id: u64, line: &Line) {
         let Some(client) = table.clients.get(&id) else {
             return;
         };
-        if let Err(TrySendError::Full(_)) = client.queue.try_send(line) {
+        if client.queue(line, self.most_waiting()) {
+            client.flush();
+        } else {
             self.drop_client(table, id, "has no room for an event");
         }
     }
@@ -361,7 +489,7 @@ impl Hub {
         }
     }
 
-    /// Queues a record for everybody who wants its kind.
+    /// Queues a record for everybody who wants its kind; [`Hub::flush`] sends it.
     pub(super) fn fan_out(&self, outgoing: &Outgoing) {
         let mut table = self.table();
         match outgoing.kind {
@@ -380,8 +508,7 @@ impl Hub {
         let mut full = Vec::new();
         for (&id, client) in &mut table.clients {
             client.awaits_header = false;
-            let is_subscribed = client.kinds.is_some();
-            if is_subscribed && client.queue.try_send(header.clone()).is_err() {
+            if client.kinds.is_some() && !client.queue(header, self.most_waiting()) {
                 full.push(id);
             }
         }
@@ -401,7 +528,7 @@ impl Hub {
             if !wants || client.awaits_header {
                 continue;
             }
-            if let Err(TrySendError::Full(_)) = client.queue.try_send(line.clone()) {
+            if !client.queue(line, self.most_waiting()) {
                 if kind == RecordKind::Sample {
                     client.samples_dropped += 1;
                     self.metrics.count(Counter::ClientSamplesDropped);
@@ -411,6 +538,11 @@ impl Hub {
             }
         }
         self.drop_full(table, &full);
+    }
+
+    /// Sends what was queued, client by client.
+    pub(super) fn flush(&self) {
+        self.table().clients.values().for_each(Client::flush);
     }
 
     /// Whose gaze it is, as the header says.
@@ -446,7 +578,7 @@ impl Hub {
             .map(|client| ClientStatus {
                 name: client.name.clone(),
                 is_subscribed: client.kinds.is_some(),
-                records_waiting: client.queue.max_capacity() - client.queue.capacity(),
+                records_waiting: client.n_waiting(),
                 samples_dropped: client.samples_dropped,
             })
             .collect()

@@ -16,6 +16,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 use tracing::{debug, warn};
 
+use super::wire::Wire;
+
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -35,6 +37,10 @@ pub(super) struct Peer(pub(super) IpAddr);
 pub(super) struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
 }
+
+/// The connection itself, where it is not encrypted.
+#[derive(Clone, Debug)]
+pub(super) struct Plain(pub(super) Option<Arc<Wire>>);
 
 /// What HTTP is spoken over.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -78,8 +84,13 @@ async fn connection(
     router: Router,
     place: Place,
 ) {
+    let mut wire = None;
     let stream: Box<dyn Stream> = match tls {
-        None => Box::new(stream),
+        None => {
+            let (stream, plain) = Wire::of(stream);
+            wire = Some(plain);
+            Box::new(stream)
+        }
         Some(tls) => match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
             Ok(Ok(stream)) => Box::new(stream),
             Ok(Err(error)) => return debug!("no TLS with {}: {error}", peer.ip()),
@@ -90,6 +101,7 @@ async fn connection(
         let extensions = request.extensions_mut();
         extensions.insert(Peer(peer.ip()));
         extensions.insert(place.clone());
+        extensions.insert(Plain(wire.clone()));
         router.clone().call(request)
     });
     let spoken = http1::Builder::new()

@@ -33,14 +33,15 @@ use tracing::warn;
 
 use super::MAX_MESSAGE_BYTES;
 use super::access::{Entry, Gate};
-use super::fan_out::{Hub, Line};
-use super::http::{self, Peer, Place};
+use super::fan_out::{Hub, Line, Written};
+use super::http::{self, Peer, Place, Plain};
 use super::listener::PageDoor;
 use super::origin::{self, Door};
 use super::preview::PictureMessage;
 use super::scene_view::SceneView;
 use super::session::Session;
 use super::status::RecentMetrics;
+use super::wire::Wire;
 use crate::demand::UserKind;
 use crate::edid;
 use crate::metrics::Counter;
@@ -259,6 +260,7 @@ struct EventsQuery {
 async fn events(
     State(state): State<PageState>,
     Extension(place): Extension<Place>,
+    Extension(plain): Extension<Plain>,
     Query(query): Query<EventsQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -273,7 +275,7 @@ async fn events(
         .read_buffer_size(READ_BUFFER)
         .on_upgrade(async move |socket| {
             let alive = state.alive.upgrade();
-            send_events(socket, &state.hub, kinds.as_deref()).await;
+            send_events(socket, plain, &state.hub, kinds.as_deref()).await;
             drop((alive, place));
         })
 }
@@ -288,18 +290,29 @@ fn parse_kinds(list: &str) -> Result<Vec<RecordKind>, String> {
         .collect()
 }
 
-/// How sending ended.
-enum Sent {
-    /// Everything that was queued is sent; a last word may follow.
-    All(SplitSink<WebSocket, Message>),
-    /// The client is gone.
-    Gone,
-    /// The client took nothing for too long.
-    Unread,
+/// What is sent from here.
+enum Rest {
+    /// Everything.
+    Lines(mpsc::Receiver<Line>),
+    /// What the client had no room for when the hub wrote it.
+    Wire(Arc<Wire>),
 }
 
-async fn send_events(mut socket: WebSocket, hub: &Arc<Hub>, kinds: Option<&[RecordKind]>) {
-    let Ok(mut admission) = hub.admit("page") else {
+async fn send_events(
+    mut socket: WebSocket,
+    Plain(wire): Plain,
+    hub: &Arc<Hub>,
+    kinds: Option<&[RecordKind]>,
+) {
+    let admitted = match wire {
+        Some(wire) => hub
+            .admit_wire("page", &wire)
+            .map(|(id, dropped)| (id, dropped, Rest::Wire(wire))),
+        None => hub
+            .admit("page")
+            .map(|new| (new.id, new.dropped, Rest::Lines(new.waiting))),
+    };
+    let Ok((id, dropped, rest)) = admitted else {
         let full = Message::Close(Some(CloseFrame {
             code: close_code::AGAIN,
             reason: hub.fullness().into(),
@@ -307,34 +320,41 @@ async fn send_events(mut socket: WebSocket, hub: &Arc<Hub>, kinds: Option<&[Reco
         let _ = socket.send(full).await;
         return;
     };
-    let id = admission.id;
     let mut session = Session::new(Arc::clone(hub), id);
     if let Some(kinds) = kinds {
         session.subscribe(kinds);
     }
-    let (writer, reader) = socket.split();
-    let reading = read_messages(reader, session);
-    let writing = write_messages(writer, &mut admission.waiting, hub.settings.write_timeout);
-    tokio::pin!(writing);
+    let (mut writer, reader) = socket.split();
+    let patience = hub.settings.write_timeout;
     let mut code = close_code::AWAY;
-    let sent = tokio::select! {
-        biased;
-        () = admission.dropped.notified() => Sent::Gone,
-        sent = &mut writing => sent,
-        reason = reading => {
-            code = reason;
-            hub.forget(id);
-            writing.await
-        }
-        () = hub.stopped() => {
-            hub.forget(id);
-            writing.await
+    let written = {
+        let reading = read_messages(reader, session);
+        let writing = async {
+            match rest {
+                Rest::Lines(waiting) => write_messages(&mut writer, waiting, patience).await,
+                Rest::Wire(wire) => wire.drain(patience).await,
+            }
+        };
+        tokio::pin!(writing);
+        tokio::select! {
+            biased;
+            () = dropped.notified() => Written::Gone,
+            written = &mut writing => written,
+            reason = reading => {
+                code = reason;
+                hub.forget(id);
+                writing.await
+            }
+            () = hub.stopped() => {
+                hub.forget(id);
+                writing.await
+            }
         }
     };
-    match sent {
-        Sent::Unread => hub.forget_unread(id),
-        Sent::Gone => hub.forget(id),
-        Sent::All(mut writer) => {
+    match written {
+        Written::Unread => hub.forget_unread(id),
+        Written::Gone => hub.forget(id),
+        Written::All => {
             hub.forget(id);
             let _ = tokio::time::timeout(LAST_WORD, writer.send(close(code))).await;
         }
@@ -379,19 +399,19 @@ fn is_oversize(error: &axum::Error) -> bool {
 
 /// Sends what is queued until the queue is closed.
 async fn write_messages(
-    mut writer: SplitSink<WebSocket, Message>,
-    waiting: &mut mpsc::Receiver<Line>,
+    writer: &mut SplitSink<WebSocket, Message>,
+    mut waiting: mpsc::Receiver<Line>,
     patience: Duration,
-) -> Sent {
+) -> Written {
     while let Some(line) = waiting.recv().await {
         let message = Message::Text(line.message());
         match tokio::time::timeout(patience, writer.send(message)).await {
-            Err(_) => return Sent::Unread,
-            Ok(Err(_)) => return Sent::Gone,
+            Err(_) => return Written::Unread,
+            Ok(Err(_)) => return Written::Gone,
             Ok(Ok(())) => {}
         }
     }
-    Sent::All(writer)
+    Written::All
 }
 
 async fn picture(

@@ -91,7 +91,6 @@ pub(super) async fn encode(
 ) {
     let mut pace = tokio::time::interval(PERIOD);
     pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut smaller = Vec::new();
     loop {
         if pictures.receiver_count() == 0 {
             slot.is_wanted.store(false, Ordering::Relaxed);
@@ -101,11 +100,13 @@ pub(super) async fn encode(
         pace.tick().await;
         slot.is_wanted.store(true, Ordering::Relaxed);
         slot.is_filled.notified().await;
-        let message = {
+        let slot = Arc::clone(&slot);
+        // Milliseconds: records do not wait for it.
+        let encoding = tokio::task::spawn_blocking(move || {
             let content = slot.content.lock().unwrap_or_else(PoisonError::into_inner);
-            message(&content, &mut smaller)
-        };
-        match message {
+            message(&content)
+        });
+        match encoding.await.expect("encoding ends only with the server") {
             Ok(message) => drop(pictures.send_replace(message)),
             Err(error) => warn!("a picture for the page could not be encoded: {error}"),
         }
@@ -113,10 +114,7 @@ pub(super) async fn encode(
 }
 
 /// The overlay and the picture of one frame in one message.
-fn message(
-    preview: &Preview,
-    smaller: &mut Vec<u8>,
-) -> Result<PictureMessage, jpeg_encoder::EncodingError> {
+fn message(preview: &Preview) -> Result<PictureMessage, jpeg_encoder::EncodingError> {
     let overlay = preview
         .observation
         .as_ref()
@@ -124,12 +122,9 @@ fn message(
         .map(|overlay| serde_json::to_vec(&overlay).expect("an overlay holds only plain values"))
         .unwrap_or_default();
     let step = preview.width.max(preview.height).div_ceil(MAX_WIDTH);
-    let (luma, width, height) = if step > 1 {
-        shrink(preview, step, smaller);
-        (&*smaller, preview.width / step, preview.height / step)
-    } else {
-        (&preview.luma, preview.width, preview.height)
-    };
+    let smaller = (step > 1).then(|| shrink(preview, step));
+    let luma = smaller.as_ref().unwrap_or(&preview.luma);
+    let [width, height] = [preview.width, preview.height].map(|side| side / step);
     let mut message = Vec::with_capacity(64 * 1024);
     message.extend_from_slice(&(overlay.len() as u32).to_le_bytes());
     message.extend_from_slice(&overlay);
@@ -144,10 +139,9 @@ fn message(
 }
 
 /// Averages squares of `step` x `step` pixels; a rest at the right and lower edge is left out.
-fn shrink(preview: &Preview, step: usize, smaller: &mut Vec<u8>) {
+fn shrink(preview: &Preview, step: usize) -> Vec<u8> {
     let (columns, rows) = (preview.width / step, preview.height / step);
-    smaller.clear();
-    smaller.reserve(columns * rows);
+    let mut smaller = Vec::with_capacity(columns * rows);
     for row in 0..rows {
         for column in 0..columns {
             let sum: u32 = (0..step)
@@ -160,6 +154,7 @@ fn shrink(preview: &Preview, step: usize, smaller: &mut Vec<u8>) {
             smaller.push((sum / (step * step) as u32) as u8);
         }
     }
+    smaller
 }
 
 /// What the page draws over the picture; pixels of the full frame.
@@ -252,9 +247,7 @@ mod tests {
             luma: vec![10, 20, 0, 255, 99, 30, 40, 1, 0, 99],
             observation: None,
         };
-        let mut smaller = Vec::new();
-        shrink(&preview, 2, &mut smaller);
-        assert_eq!(smaller, [25, 64]);
+        assert_eq!(shrink(&preview, 2), [25, 64]);
     }
 
     #[test]

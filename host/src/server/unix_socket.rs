@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::MAX_MESSAGE_BYTES;
-use super::fan_out::{Hub, Line};
+use super::fan_out::{Hub, Line, Written};
 use super::session::Session;
 
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
@@ -38,16 +38,6 @@ pub(super) async fn accept(listener: UnixListener, hub: Arc<Hub>, alive: mpsc::S
             }
         }
     }
-}
-
-/// How the writing side ended.
-enum Written {
-    /// Everything that was queued is sent.
-    All,
-    /// The client is gone.
-    Gone,
-    /// The client took nothing for too long.
-    Unread,
 }
 
 async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {

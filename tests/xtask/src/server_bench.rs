@@ -1,4 +1,5 @@
-//! A thousand WebSocket subscribers at 60 Hz on one core, with and without hostile clients.
+//! A thousand WebSocket subscribers at 60 Hz on one core, with and without hostile clients, and beside them what the
+//! system takes to write the same bytes to as many sockets.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Stdio};
@@ -23,23 +24,26 @@ pub fn run_all() -> Result<()> {
         "subscribers",
     ]))?;
     println!(
-        "\n| {SUBSCRIBERS} subscribers at 60 Hz for {SECONDS} s | none hostile | and {HOSTILE} hostile |\n|---|---|---|"
+        "\n| {SUBSCRIBERS} subscribers at 60 Hz for {SECONDS} s | none hostile | and {HOSTILE} hostile | a bare loop of writes |\n|---|---|---|---|"
     );
-    let [good, bad] = [0, HOSTILE].map(measure);
-    let (good, bad) = (good?, bad?);
-    for ((what, good), (_, bad)) in good.iter().zip(&bad) {
-        println!("| {what} | {good} | {bad} |");
+    let subscribers = SUBSCRIBERS.to_string();
+    let serve = ["serve", SECONDS];
+    let good = measure(&serve, 0)?;
+    let bad = measure(&serve, HOSTILE)?;
+    let bare = measure(&["bare", SECONDS, &subscribers], 0)?;
+    for ((what, good), ((_, bad), (_, bare))) in good.iter().zip(bad.iter().zip(&bare)) {
+        println!("| {what} | {good} | {bad} | {bare} |");
     }
     Ok(())
 }
 
 type Row = (&'static str, String);
 
-fn measure(hostile: u64) -> Result<Vec<Row>> {
+fn measure(server: &[&str], hostile: u64) -> Result<Vec<Row>> {
     // The server has a core of its own; the load has the others, where there are any.
     let n_cores = std::thread::available_parallelism()?.get();
     let others = format!("{}-{}", 1.min(n_cores - 1), n_cores - 1);
-    let mut server = Part::start("0", &["serve", SECONDS])?;
+    let mut server = Part::start("0", server)?;
     let started = server.json()?;
     let port = started["port"].to_string();
     let mut load = Part::start(

@@ -32,16 +32,14 @@ fn blink(onset_us: u64) -> Outgoing {
     })
 }
 
-fn line_of(text: &'static str) -> Line {
-    let mut line = Line::error(String::new());
-    Arc::get_mut(&mut line.0).unwrap().1 = Utf8Bytes::from_static(text);
-    line
+fn line_of(text: &str) -> Line {
+    Line::of_line(Line::error(String::new()).record().clone(), text)
 }
 
 fn sample_line() -> Outgoing {
     Outgoing {
         kind: Some(RecordKind::Sample),
-        line: line_of("{}\n"),
+        line: line_of("{}"),
         is_going_on: false,
     }
 }
@@ -49,7 +47,7 @@ fn sample_line() -> Outgoing {
 fn header() -> Outgoing {
     Outgoing {
         kind: None,
-        line: line_of("{\"type\":\"header\"}\n"),
+        line: line_of("{\"type\":\"header\"}"),
         is_going_on: false,
     }
 }
@@ -59,10 +57,39 @@ fn drain(admission: &mut Admission) -> Vec<Line> {
 }
 
 #[test]
-fn a_line_loses_only_its_break_on_the_websocket() {
-    let line = line_of("{\"frame\":\"ö.png\"}\n");
-    assert_eq!(line.message().as_str(), "{\"frame\":\"ö.png\"}");
-    assert_eq!(line.bytes().last(), Some(&b'\n'));
+fn a_line_is_the_same_object_on_both_transports() {
+    let object = "{\"frame\":\"ö.png\"}";
+    let line = line_of(object);
+    assert_eq!(line.message().as_str(), object);
+    assert_eq!(line.bytes(), [object.as_bytes(), b"\n"].concat());
+    assert_eq!(line.frame(), [&b"\x81\x12"[..], object.as_bytes()].concat());
+}
+
+#[test]
+fn a_frames_head_holds_lengths_of_7_16_and_64_bits() {
+    for (length, head) in [
+        (125, &b"\x81\x7d"[..]),
+        (126, b"\x81\x7e\x00\x7e"),
+        (65_535, b"\x81\x7e\xff\xff"),
+        (65_536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ] {
+        let frame = line_of(&"x".repeat(length)).frame();
+        assert_eq!(frame.len(), head.len() + length);
+        assert!(frame.starts_with(head), "{length}");
+    }
+}
+
+#[test]
+fn a_record_that_nobody_asked_for_is_not_turned_into_text() {
+    let hub = hub(8);
+    hub.fan_out(&header());
+    let mut client = hub.admit("test").unwrap();
+    let unwanted = blink(1);
+    hub.fan_out(&unwanted);
+    hub.subscribe(client.id, KindSet::of(&[RecordKind::Fixation]));
+    hub.fan_out(&unwanted);
+    assert!(unwanted.line.0.1.get().is_none());
+    assert_eq!(drain(&mut client), [header().line]);
 }
 
 #[test]

@@ -159,10 +159,11 @@ impl<'a> Element<'a> {
 
     /// ` KEY="value"`.
     pub(super) fn with(self, key: impl Display, value: impl Display) -> Self {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{value}");
-        let _ = write!(Utf8(self.out), " {key}=\"{}\"", escaped(&text));
+        // Writing to memory cannot fail.
+        let _ = write!(Escaped(self.out), " {key}");
+        self.out.extend(b"=\"");
+        let _ = write!(Escaped(self.out), "{value}");
+        self.out.push(b'"');
         self
     }
 
@@ -177,21 +178,23 @@ impl<'a> Element<'a> {
     }
 }
 
-struct Utf8<'a>(&'a mut Vec<u8>);
+/// Text within an attribute.
+struct Escaped<'a>(&'a mut Vec<u8>);
 
-impl Write for Utf8<'_> {
+impl Write for Escaped<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.extend(text.bytes());
+        for byte in text.bytes() {
+            match byte {
+                b'&' => self.0.extend(b"&amp;"),
+                b'<' => self.0.extend(b"&lt;"),
+                b'>' => self.0.extend(b"&gt;"),
+                b'"' => self.0.extend(b"&quot;"),
+                b'\r' | b'\n' => self.0.push(b' '),
+                byte => self.0.push(byte),
+            }
+        }
         Ok(())
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace(['\r', '\n'], " ")
 }
 
 #[cfg(test)]

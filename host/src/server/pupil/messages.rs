@@ -102,31 +102,30 @@ impl Messages {
         let mono_us = record.at.map_or(sample.t_us, |at| at.mono_us);
         let timestamp = seconds(mono_us);
         let onset = |onset_us: u64| seconds((mono_us + onset_us).saturating_sub(sample.t_us));
-        let mut send_wanted = |topic: &str, datum: Value| {
+        // Nothing is made that nobody wants.
+        let mut send_wanted = |topic: &str, datum: &dyn Fn() -> Value| {
             if wants(topic) {
-                send(topic, datum);
+                send(topic, datum());
             }
         };
-        let pupils = self.pupils(sample, timestamp);
-        for pupil in &pupils {
-            send_wanted(pupil["topic"].as_str().unwrap_or_default(), pupil.clone());
+        let has_gaze = sample.por.is_some() && wants(GAZE_TOPIC);
+        let pupils = pupils(sample, timestamp, |topic| has_gaze || wants(topic));
+        for (topic, pupil) in &pupils {
+            send_wanted(topic, &|| pupil.clone());
         }
-        self.blink(sample, timestamp, &mut send_wanted);
+        if let Some(is_closed) = self.lids(sample) {
+            send_wanted("blinks", &|| blink(is_closed, timestamp));
+        }
         let Some(por) = sample.por.as_ref() else {
             return;
         };
-        let gaze = self.gaze(sample, por, timestamp, &pupils);
-        let confidence = gaze["confidence"].clone();
-        send_wanted(GAZE_TOPIC, gaze);
-        let fixation = self.fixation(sample, timestamp, &confidence, onset);
+        let confidence = confidence(sample);
+        send_wanted(GAZE_TOPIC, &|| self.gaze(sample, por, timestamp, &pupils));
+        let fixation = self.fixation(sample, onset);
         if let Some(fixation) = &fixation {
-            send_wanted("fixations", fixation.clone());
+            send_wanted("fixations", &|| fixation.datum(timestamp, confidence));
         }
         self.look_at_scene(hub);
-        let place = self
-            .resting
-            .now(sample)
-            .and_then(|fixation| fixation.por.as_ref());
         let screen = (SCREEN, [0.0, 0.0, 1.0, 1.0]);
         let objects = self.scene.iter().flat_map(|scene| {
             let names = scene.ids().iter().map(String::as_str);
@@ -142,10 +141,12 @@ impl Messages {
                 name,
                 at: share(por),
                 timestamp,
-                confidence: &confidence,
-                fixation: fixation.as_ref().zip(place.map(share)),
+                confidence,
+                fixation: fixation
+                    .as_ref()
+                    .map(|fixation| (fixation, share(&fixation.place))),
             };
-            send_wanted(&format!("surfaces.{name}"), on_surface.datum());
+            send_wanted(&format!("surfaces.{name}"), &|| on_surface.datum());
         }
     }
 
@@ -157,19 +158,14 @@ impl Messages {
         }
     }
 
-    /// The eyes that are seen: right (0) before left (1), as Pupil counts them.
-    fn pupils(&self, sample: &Sample, timestamp: f64) -> Vec<Value> {
-        let Some(eyes) = &sample.eyes else {
-            return Vec::new();
-        };
-        let sides = [(0, eyes.right.as_ref(), -1.0), (1, eyes.left.as_ref(), 1.0)];
-        sides
-            .into_iter()
-            .filter_map(|(id, eye, side)| Some(pupil(id, eye?, side, sample, timestamp)))
-            .collect()
-    }
-
-    fn gaze(&self, sample: &Sample, por: &Por, timestamp: f64, pupils: &[Value]) -> Value {
+    fn gaze(
+        &self,
+        sample: &Sample,
+        por: &Por,
+        timestamp: f64,
+        pupils: &[(&'static str, Value)],
+    ) -> Value {
+        let pupils: Vec<&Value> = pupils.iter().map(|(_, pupil)| pupil).collect();
         let [mut centers, mut normals] = [json!({}), json!({})];
         if let Some(head) = &sample.head {
             let [x, y, z] = head.position_mm.map(f64::from);
@@ -207,43 +203,23 @@ impl Messages {
         })
     }
 
-    fn blink(&mut self, sample: &Sample, timestamp: f64, send: &mut impl FnMut(&str, Value)) {
+    /// Whether the lids have just closed or, if not, opened.
+    fn lids(&mut self, sample: &Sample) -> Option<bool> {
         let is_closed = sample.validity == Validity::EyeClosed;
-        if is_closed != self.is_closed {
-            self.is_closed = is_closed;
-            let kind = if is_closed { "onset" } else { "offset" };
-            let blink = json!({
-                "topic": "blinks", "type": kind, "confidence": 1.0, "timestamp": timestamp,
-                "base_data": [], "record": true,
-            });
-            send("blinks", blink);
-        }
+        (std::mem::replace(&mut self.is_closed, is_closed) != is_closed).then_some(is_closed)
     }
 
-    fn fixation(
-        &mut self,
-        sample: &Sample,
-        timestamp: f64,
-        confidence: &Value,
-        seconds: impl Fn(u64) -> f64,
-    ) -> Option<Value> {
+    fn fixation(&mut self, sample: &Sample, seconds: impl Fn(u64) -> f64) -> Option<Ongoing> {
         let por = sample.por.as_ref()?;
-        let ongoing = self.resting.now(sample)?.clone();
-        let place = ongoing.por.as_ref()?;
-        let dispersion_deg = self.spread(ongoing.id, por, sample);
-        let duration_us = sample.t_us.saturating_sub(ongoing.onset_us);
-        Some(json!({
-            "topic": "fixations",
-            "id": ongoing.id,
-            "timestamp": seconds(ongoing.onset_us),
-            "duration": duration_us as f64 * 1e-3,
-            "dispersion": dispersion_deg,
-            "norm_pos": [f64::from(place.x), 1.0 - f64::from(place.y)],
-            "gaze_point_3d": [f64::from(place.x_mm), f64::from(place.y_mm), 0.0],
-            "confidence": confidence,
-            "method": "3d gaze",
-            "base_data": [[GAZE_TOPIC, timestamp]],
-        }))
+        let ongoing = self.resting.now(sample)?;
+        let (id, onset_us, place) = (ongoing.id, ongoing.onset_us, ongoing.por.clone()?);
+        Some(Ongoing {
+            id,
+            onset_s: seconds(onset_us),
+            duration_ms: sample.t_us.saturating_sub(onset_us) as f64 * 1e-3,
+            dispersion_deg: self.spread(id, por, sample),
+            place,
+        })
     }
 
     /// The fixation's dispersion since it was told of: as a `fixation` record has it, from the
@@ -293,6 +269,64 @@ fn confidence(sample: &Sample) -> f64 {
     }
 }
 
+fn blink(is_closed: bool, timestamp: f64) -> Value {
+    let kind = if is_closed { "onset" } else { "offset" };
+    json!({
+        "topic": "blinks", "type": kind, "confidence": 1.0, "timestamp": timestamp,
+        "base_data": [], "record": true,
+    })
+}
+
+/// A fixation that goes on.
+struct Ongoing {
+    id: u32,
+    /// Pupil time.
+    onset_s: f64,
+    duration_ms: f64,
+    dispersion_deg: f64,
+    place: Por,
+}
+
+impl Ongoing {
+    fn datum(&self, timestamp: f64, confidence: f64) -> Value {
+        let place = &self.place;
+        json!({
+            "topic": "fixations",
+            "id": self.id,
+            "timestamp": self.onset_s,
+            "duration": self.duration_ms,
+            "dispersion": self.dispersion_deg,
+            "norm_pos": [f64::from(place.x), 1.0 - f64::from(place.y)],
+            "gaze_point_3d": [f64::from(place.x_mm), f64::from(place.y_mm), 0.0],
+            "confidence": confidence,
+            "method": "3d gaze",
+            "base_data": [[GAZE_TOPIC, timestamp]],
+        })
+    }
+}
+
+/// The eyes that are seen and needed, by topic: right (0) before left (1), as Pupil counts them.
+fn pupils(
+    sample: &Sample,
+    timestamp: f64,
+    is_needed: impl Fn(&str) -> bool,
+) -> Vec<(&'static str, Value)> {
+    let Some(eyes) = &sample.eyes else {
+        return Vec::new();
+    };
+    let sides = [
+        ("pupil.0.3d", 0, eyes.right.as_ref(), -1.0),
+        ("pupil.1.3d", 1, eyes.left.as_ref(), 1.0),
+    ];
+    sides
+        .into_iter()
+        .filter(|(topic, ..)| is_needed(topic))
+        .filter_map(|(topic, id, eye, side)| {
+            Some((topic, pupil(id, eye?, side, sample, timestamp)))
+        })
+        .collect()
+}
+
 fn pupil(id: u8, eye: &Eye, side: f64, sample: &Sample, timestamp: f64) -> Value {
     let [width, height] = sample.size_px.map(|side| side.max(1) as f64);
     let [x, y, radius] = eye.iris_px.map(f64::from);
@@ -337,9 +371,9 @@ struct OnSurface<'a> {
     /// Share of the surface, origin bottom-left.
     at: [f64; 2],
     timestamp: f64,
-    confidence: &'a Value,
-    /// The fixation that goes on, and where it is.
-    fixation: Option<(&'a Value, [f64; 2])>,
+    confidence: f64,
+    /// The fixation that goes on, and where on the surface it is.
+    fixation: Option<(&'a Ongoing, [f64; 2])>,
 }
 
 impl OnSurface<'_> {
@@ -353,14 +387,14 @@ impl OnSurface<'_> {
             .map(|(fixation, at)| {
                 json!({
                     "topic": "fixations_on_surface",
-                    "id": fixation["id"],
+                    "id": fixation.id,
                     "norm_pos": at,
                     "confidence": self.confidence,
                     "on_surf": is_on(*at),
-                    "base_data": ["fixations", fixation["timestamp"]],
-                    "timestamp": fixation["timestamp"],
-                    "duration": fixation["duration"],
-                    "dispersion": fixation["dispersion"],
+                    "base_data": ["fixations", fixation.onset_s],
+                    "timestamp": fixation.onset_s,
+                    "duration": fixation.duration_ms,
+                    "dispersion": fixation.dispersion_deg,
                 })
             })
             .collect();
