@@ -336,3 +336,133 @@ fn a_rust_program_reads_records_and_asks_for_the_time() {
     assert_eq!(echo, 4);
     assert!(at.mono_us > sample.at.unwrap().mono_us);
 }
+
+/// A daemon whose settings allow what is asked.
+fn daemon_that_gives_frames(folder: &Path) -> Daemon {
+    let config = folder.join("gazed.toml");
+    fs::write(&config, "[recording]\nframes = true\n").unwrap();
+    Daemon::start(
+        GAZED,
+        &["--source", "synthetic:3", "--config", text(&config)],
+    )
+}
+
+/// Records with pictures until so many records are safe, then ends the recorder so; what it said.
+fn record_frames(path: &Path, daemon: &Daemon, least: usize, signal: &str) -> String {
+    let mut recorder = Command::new(GAZED)
+        .args(["record", text(path), "--frames", "--acknowledge"])
+        .arg("--socket")
+        .arg(daemon.socket())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let acknowledged = BufReader::new(recorder.stdout.take().unwrap()).lines();
+    let mut safe = acknowledged.map(|line| line.unwrap().parse::<usize>().unwrap());
+    assert!(safe.any(|n_records| n_records >= least));
+    let pid = recorder.id().to_string();
+    let killed = Command::new("kill").args(["-s", signal, &pid]).status();
+    assert!(killed.unwrap().success());
+    let mut said = String::new();
+    let mut stderr = recorder.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+    recorder.wait().unwrap();
+    said
+}
+
+fn of_kind<'a>(records: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let is_kind = |record: &&Value| record["type"] == kind;
+    records.iter().filter(is_kind).collect()
+}
+
+#[test]
+fn recorded_pictures_are_exported_and_processed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, pictures] = ["a.gazed", "pictures"].map(|name| folder.path().join(name));
+    let daemon = daemon_that_gives_frames(folder.path());
+    let said = record_frames(&path, &daemon, 40, "INT");
+    let records: Vec<Value> = replayed(&path)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let recorded = of_kind(&records, "picture");
+    let n_samples = of_kind(&records, "sample").len();
+    assert!(recorded.len() > 5, "{said}");
+    let counted = format!(
+        "{} pictures; {} of {n_samples} samples have none",
+        recorded.len(),
+        n_samples.saturating_sub(recorded.len())
+    );
+    assert!(said.contains(&counted), "{said}");
+
+    let ran = run_gazed(GAZED, &["export", text(&path), "--frames", text(&pictures)]);
+    assert!(ran.status.success(), "{ran:?}");
+    let mut names: Vec<String> = fs::read_dir(&pictures)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let expected: Vec<String> = recorded
+        .iter()
+        .map(|picture| format!("{:08}.jpg", picture["seq"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(names, expected);
+
+    let source = format!("images:{}", text(&pictures));
+    let ran = run_gazed(GAZED, &["process", &source, "--independent", "--out", "-"]);
+    assert!(ran.status.success(), "{ran:?}");
+    let again: Vec<Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let again = of_kind(&again, "sample");
+    assert_eq!(again.len(), names.len());
+    // The face is where it was, to a few pixels: JPEG, and here no face is followed from frame to frame.
+    let mut n_compared = 0;
+    for (sample, name) in again.iter().zip(&names) {
+        assert_eq!(sample["frame"], name.as_str());
+        let seq: u64 = name.trim_end_matches(".jpg").parse().unwrap();
+        let before = of_kind(&records, "sample")
+            .into_iter()
+            .find(|sample| sample["seq"] == seq);
+        let iris = |sample: &Value| sample["eyes"]["left"]["iris_px"][0].as_f64();
+        if let (Some(before), Some(now)) = (before.and_then(iris), iris(sample)) {
+            assert!((before - now).abs() < 8.0, "{name}: {before} {now}");
+            n_compared += 1;
+        }
+    }
+    assert!(n_compared > 3);
+}
+
+#[test]
+fn a_recording_with_pictures_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let daemon = daemon_that_gives_frames(folder.path());
+    record_frames(&path, &daemon, 30, "KILL");
+    let kept = replayed(&path);
+    assert!(kept.lines().count() >= 30);
+    assert!(kept.contains(r#""type":"picture""#));
+}
+
+#[test]
+fn a_daemon_that_does_not_give_pictures_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let daemon = Daemon::start(GAZED, &["--source", "synthetic:3"]);
+    let socket = daemon.socket();
+    let arguments = ["record", text(&path), "--frames", "--socket", text(&socket)];
+    let ran = run_gazed(GAZED, &arguments);
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("set frames = true"), "{ran:?}");
+    assert!(!path.exists());
+
+    let from = folder.path().join("a.jsonl");
+    fs::write(&from, lines()).unwrap();
+    let ran = run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    assert!(ran.status.success(), "{ran:?}");
+    let ran = run_gazed(GAZED, &["export", text(&path), "--frames", "nowhere"]);
+    assert_eq!(ran.status.code(), Some(1));
+    assert!(ran.stderr.contains("gazed record --frames"), "{ran:?}");
+}

@@ -174,6 +174,7 @@ fn bind_server(config: &Config, metrics: &Arc<Metrics>) -> Result<Server> {
         max_clients: config.server.max_clients as usize,
         outputs: config.outputs.clone(),
         client_queue: config.server.queue_records as usize,
+        gives_frames: config.recording.frames,
         ..ServerSettings::default()
     };
     let server = Server::bind(settings, Arc::clone(metrics))?;

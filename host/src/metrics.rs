@@ -79,6 +79,8 @@ pub enum Counter {
     SamplesDropped,
     /// Samples that did not fit the queue of one client; each client counts.
     ClientSamplesDropped,
+    /// Pictures that were recorded by somebody and dropped on the way to the recorder.
+    PicturesDropped,
     /// Messages from one client to the others that did not fit the queue of one of these.
     ClientMessagesDropped,
     /// Records that did not go to the MQTT broker, because it was away or slow.
@@ -101,7 +103,7 @@ pub enum Counter {
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Counter; 18] = [
+    pub const ALL: [Counter; 19] = [
         Counter::FramesCaptured,
         Counter::FramesReplaced,
         Counter::FramesPassedOver,
@@ -111,6 +113,7 @@ impl Counter {
         Counter::RecordsPublished,
         Counter::SamplesDropped,
         Counter::ClientSamplesDropped,
+        Counter::PicturesDropped,
         Counter::ClientMessagesDropped,
         Counter::MqttRecordsDropped,
         Counter::ClientsAdmitted,
@@ -134,6 +137,7 @@ impl Counter {
             Counter::RecordsPublished => "records_published",
             Counter::SamplesDropped => "samples_dropped",
             Counter::ClientSamplesDropped => "client_samples_dropped",
+            Counter::PicturesDropped => "pictures_dropped",
             Counter::ClientMessagesDropped => "client_messages_dropped",
             Counter::MqttRecordsDropped => "mqtt_records_dropped",
             Counter::ClientsAdmitted => "clients_admitted",

@@ -50,6 +50,9 @@ use crate::clock::CaptureTime;
 /// Version of the records, in the header.
 pub const VERSION: u32 = 1;
 
+/// Most bytes of a JPEG in a [`Picture`]: in base 64 its line has less than 1 MiB.
+pub const MAX_PICTURE_BYTES: usize = 786_000;
+
 /// The first record of every stream; it comes again whenever something in it has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -322,6 +325,18 @@ pub struct ObjectVisit {
     pub dwell_us: Option<u64>,
 }
 
+/// A frame's picture. Of all records the only one that has to be asked for by name; see
+/// [`RecordKind::Picture`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// Number of the frame, as in its sample.
+    pub seq: u64,
+    /// Time of exposure.
+    pub t_us: u64,
+    /// A grey JPEG of the whole frame, in base 64; at most [`MAX_PICTURE_BYTES`] before that.
+    pub jpeg: String,
+}
+
 /// Any record. `type` is the variant's name in snake case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -356,6 +371,8 @@ pub enum Record {
     Scanpaths(Scanpaths),
     /// Where a live calibration stands, whenever that changes.
     Calibration(Calibration),
+    /// A frame's picture.
+    Picture(Picture),
     /// The answer to a message that could not be used. The connection stays open, unless the
     /// record says that it is closed; see [`crate::server`].
     Error(ErrorRecord),
@@ -404,6 +421,28 @@ pub enum RecordKind {
     NextObjects,
     /// [`Record::Calibration`].
     Calibration,
+    /// [`Record::Picture`]. An empty list does not mean it; the Unix socket alone gives it, and only where
+    /// the settings say `recording.frames = true`.
+    Picture,
+}
+
+impl RecordKind {
+    /// All kinds, pictures too.
+    pub const ALL: [RecordKind; 13] = [
+        RecordKind::Sample,
+        RecordKind::Fixation,
+        RecordKind::Saccade,
+        RecordKind::Pursuit,
+        RecordKind::Blink,
+        RecordKind::Gap,
+        RecordKind::EventBegin,
+        RecordKind::EventUpdate,
+        RecordKind::ObjectEnter,
+        RecordKind::ObjectLeave,
+        RecordKind::NextObjects,
+        RecordKind::Calibration,
+        RecordKind::Picture,
+    ];
 }
 
 impl Record {
@@ -425,6 +464,7 @@ impl Record {
             Record::ObjectLeave(_) => RecordKind::ObjectLeave,
             Record::NextObjects(_) => RecordKind::NextObjects,
             Record::Calibration(_) => RecordKind::Calibration,
+            Record::Picture(_) => RecordKind::Picture,
         })
     }
 
@@ -438,6 +478,7 @@ impl Record {
             }
             Record::NextObjects(next) => next.offset_us,
             Record::Sample(sample) => sample.t_us,
+            Record::Picture(picture) => picture.t_us,
             Record::Fixation(fixation) => fixation.onset_us,
             Record::Saccade(saccade) => saccade.onset_us,
             Record::Pursuit(pursuit) => pursuit.onset_us,
@@ -481,7 +522,7 @@ impl TimedRecord {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// Which records to send; the answer is the header. Absent or empty `types`: all.
+    /// Which records to send; the answer is the header. Absent or empty `types`: all but pictures.
     Subscribe {
         /// Kinds wanted.
         #[serde(default)]

@@ -10,7 +10,7 @@
 //! Blocks are numbered from 0 and written whole, at the end of the file, and never changed. A
 //! recording that was ended and not killed closes with an empty block.
 //!
-//! Nothing but records is kept: no pictures.
+//! Pictures are kept only with `gazed record --frames`; they are records like others.
 
 mod export;
 #[cfg(any(test, fuzzing))]
@@ -28,7 +28,7 @@ use serde::Deserialize;
 
 pub use export::{BidsNames, ExportError, Exports, export};
 pub use reader::{RecordingEnd, RecordingReader};
-pub use record::{RecordError, RecordSettings, record};
+pub use record::{RecordError, RecordSettings, Recorded, record};
 pub use replay::{ReplayError, play, write_lines};
 pub use writer::RecordingWriter;
 

@@ -19,7 +19,8 @@
 //!
 //! The Unix socket carries one JSON object a line in both directions; the WebSocket `/events`
 //! carries the same objects, one a text message. A client that only connects gets nothing: it
-//! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all).
+//! asks with `{"type":"subscribe","types":["fixation","blink"]}` (absent or empty `types`: all but `picture`, which
+//! the Unix socket alone gives, and only where the settings allow it).
 //! The first reply is the `header`, as soon as the source is open or known to be missing, then the
 //! records of those kinds follow. Another header comes whenever something in it has changed.
 //! Another `subscribe` changes the kinds and is answered with a header again. `scene` and `scene_update` announce
@@ -49,6 +50,7 @@ pub mod open_gaze;
 mod origin;
 mod output;
 mod page;
+mod pictures;
 #[cfg(target_os = "linux")]
 pub mod pointer;
 mod preview;
@@ -74,7 +76,7 @@ use crate::clock::CaptureTime;
 use crate::demand::Demand;
 use crate::metrics::{Counter, Metrics};
 use crate::personal::PersonalMessage;
-use crate::record::{Record, Scanpath, ScanpathRequest, TimedRecord};
+use crate::record::{Record, RecordKind, Scanpath, ScanpathRequest, TimedRecord};
 use crate::scene::{SceneChange, SceneTable};
 
 use eye_tribe::EyeTribe;
@@ -182,6 +184,15 @@ enum FromTracking {
     Scene(Arc<SceneTable>),
 }
 
+impl FromTracking {
+    fn kind(&self) -> Option<RecordKind> {
+        match self {
+            FromTracking::Record(outgoing) => outgoing.kind(),
+            FromTracking::Scene(_) => None,
+        }
+    }
+}
+
 /// The tracking stage's end of the server.
 #[derive(Clone, Debug)]
 pub struct Publisher {
@@ -217,15 +228,12 @@ impl Publisher {
     fn send(&self, sent: FromTracking) {
         match self.records.try_send(sent) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-            Err(mpsc::error::TrySendError::Full(FromTracking::Record(outgoing)))
-                if outgoing.is_sample() =>
-            {
-                self.metrics.count(Counter::SamplesDropped);
-            }
-            Err(mpsc::error::TrySendError::Full(sent)) => {
+            Err(mpsc::error::TrySendError::Full(sent)) => match sent.kind() {
+                Some(RecordKind::Sample) => self.metrics.count(Counter::SamplesDropped),
+                Some(RecordKind::Picture) => self.metrics.count(Counter::PicturesDropped),
                 // The server never waits for the tracking stage, so this wait ends.
-                let _ = self.records.blocking_send(sent);
-            }
+                _ => drop(self.records.blocking_send(sent)),
+            },
         }
     }
 }
@@ -361,7 +369,10 @@ impl Server {
             links.paths,
             stopping,
         );
-        let hub = Arc::new(hub.counting_in(links.demand));
+        let frames = Arc::clone(&links.preview.every_frame);
+        let hub = hub.counting_in(links.demand).giving(Arc::clone(&frames));
+        let hub = Arc::new(hub);
+        tokio::spawn(pictures::encode(frames, Arc::clone(&hub)));
         let mut socket_file = None;
         let mut accepting = None;
         if let Some(socket) = self.socket {

@@ -213,8 +213,8 @@ fn in_words(record: &Record, out: &mut String) {
         // `watch` does not ask for the time.
         Record::Time(_) => Ok(()),
         Record::NextObjects(next) => next_in_words(next, out),
-        // Only clients that ask for paths get them.
-        Record::Scanpaths(_) => Ok(()),
+        // Only clients that ask for paths and pictures get them.
+        Record::Scanpaths(_) | Record::Picture(_) => Ok(()),
         Record::Calibration(calibration) => calibration_in_words(calibration, out),
         Record::Error(error) => writeln!(out, "{:>12}  error     {}", "", error.message),
     };

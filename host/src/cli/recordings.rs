@@ -12,6 +12,9 @@ pub struct RecordArgs {
     /// Path of the daemon's event socket
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Records every frame's picture too, where the daemon's settings allow it (`recording.frames`)
+    #[arg(long, conflicts_with = "from")]
+    pub frames: bool,
     /// Lines of records instead of a daemon, as `gazed process` writes them; `-` is standard input
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "socket")]
     pub from: Option<PathBuf>,
@@ -60,6 +63,9 @@ pub struct ExportArgs {
     /// Writes a BIDS dataset here, or adds the subject to the one that is there
     #[arg(long, value_name = "DIR", group = "forms")]
     pub bids: Option<PathBuf>,
+    /// Writes the recorded pictures here, named by the number of their frame: a source for `images:DIR`
+    #[arg(long, value_name = "DIR", group = "forms")]
+    pub frames: Option<PathBuf>,
     /// The subject's name in BIDS, letters and digits
     #[arg(long, default_value = "01", value_name = "NAME")]
     pub subject: String,

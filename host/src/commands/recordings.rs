@@ -32,6 +32,7 @@ pub(super) fn record(arguments: RecordArgs, config: Config) -> Result<ExitCode> 
                 .or(config.server.socket.as_deref()),
             SocketUse::Connect,
         )?,
+        frames: arguments.frames,
         from: arguments.from,
         blocks: BlockSettings {
             block_ms: u64::from(config.recording.block_ms),
@@ -42,8 +43,16 @@ pub(super) fn record(arguments: RecordArgs, config: Config) -> Result<ExitCode> 
     };
     let stop = stop_on_signals()?;
     eprintln!("recording to {}", path.display());
-    let n_records = recording::record(&settings, &stop)?;
-    eprintln!("{n_records} records in {}", path.display());
+    let recorded = recording::record(&settings, &stop)?;
+    eprintln!("{} records in {}", recorded.n_records, path.display());
+    if settings.frames {
+        eprintln!(
+            "{} pictures; {} of {} samples have none: dropped, or on its way at the end",
+            recorded.n_pictures,
+            recorded.n_samples.saturating_sub(recorded.n_pictures),
+            recorded.n_samples
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,6 +134,7 @@ pub(super) fn export(arguments: ExportArgs, config: Config) -> Result<ExitCode> 
         csv: arguments.csv,
         parquet: arguments.parquet,
         bids: arguments.bids,
+        frames: arguments.frames,
         names: BidsNames {
             subject: arguments.subject,
             task: arguments.task,

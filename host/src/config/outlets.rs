@@ -54,6 +54,8 @@ pub struct RecordingConfig {
     pub block_ms: u32,
     /// When the disk is waited for.
     pub sync: SyncPolicy,
+    /// Whether the daemon gives every frame's picture to `gazed record --frames`.
+    pub frames: bool,
 }
 
 impl Default for RecordingConfig {
@@ -61,6 +63,7 @@ impl Default for RecordingConfig {
         RecordingConfig {
             block_ms: 1000,
             sync: SyncPolicy::Block,
+            frames: false,
         }
     }
 }

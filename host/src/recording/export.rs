@@ -5,6 +5,7 @@
 //! | CSV | `samples.csv`, `events.csv`, `session.json` |
 //! | Parquet | `samples.parquet`, `events.parquet`, `session.json` |
 //! | BIDS 1.11 | a dataset with one subject: see [`bids`] |
+//! | frames | `00000000.jpg` and so on, named by `seq`: what `gazed record --frames` has kept |
 //!
 //! `session.json` is the header: screen, networks, and the calibration with its quality. Columns
 //! are named as in [`crate::record`], a row a record. Nothing is filtered or filled in.
@@ -15,9 +16,12 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use super::table::Tables;
 use super::{RecordingEnd, RecordingError, RecordingReader, parquet};
-use crate::record::{Header, Record};
+use crate::record::{Header, Picture, Record};
 
 pub use bids::BidsNames;
 
@@ -30,6 +34,8 @@ pub struct Exports {
     pub parquet: Option<PathBuf>,
     /// BIDS.
     pub bids: Option<PathBuf>,
+    /// Pictures.
+    pub frames: Option<PathBuf>,
     /// The names of subject and task in BIDS.
     pub names: BidsNames,
 }
@@ -51,6 +57,20 @@ pub enum ExportError {
     NoSamples {
         /// The recording.
         path: PathBuf,
+    },
+    /// It has no pictures.
+    #[error("{}: holds no pictures; they are recorded with `gazed record --frames`", path.display())]
+    NoPictures {
+        /// The recording.
+        path: PathBuf,
+    },
+    /// A picture is not what it should be.
+    #[error("{}: the picture of frame {seq} is not in base 64", path.display())]
+    BadPicture {
+        /// The recording.
+        path: PathBuf,
+        /// The frame.
+        seq: u64,
     },
     /// A file is there already.
     #[error("{}: exists already; nothing is overwritten: choose another folder or remove it", path.display())]
@@ -101,10 +121,18 @@ pub fn export(recording: &Path, exports: &Exports) -> Result<RecordingEnd, Expor
     let mut tables = Tables::new();
     let mut records = Vec::new();
     let keeps_records = exports.bids.is_some();
+    let mut n_pictures = 0;
     let end = RecordingReader::open(recording)?.each_record(|record, _| {
         if let Record::Header(found) = &record.record {
             // The last one knows most: the size of the pictures, for one.
             header = Some(found.clone());
+        }
+        if let Record::Picture(picture) = &record.record {
+            n_pictures += 1;
+            if let Some(folder) = &exports.frames {
+                write_picture(picture, folder, recording)?;
+            }
+            return Ok(());
         }
         tables.push(&record);
         if keeps_records {
@@ -113,6 +141,9 @@ pub fn export(recording: &Path, exports: &Exports) -> Result<RecordingEnd, Expor
         Ok::<(), ExportError>(())
     })?;
     let path = || recording.to_owned();
+    if exports.frames.is_some() && n_pictures == 0 {
+        return Err(ExportError::NoPictures { path: path() });
+    }
     let header = header.ok_or_else(|| ExportError::NoHeader { path: path() })?;
     if tables.samples.n_rows() == 0 {
         return Err(ExportError::NoSamples { path: path() });
@@ -132,6 +163,20 @@ pub fn export(recording: &Path, exports: &Exports) -> Result<RecordingEnd, Expor
         bids::write(&contents.header, &contents.records, folder, &exports.names)?;
     }
     Ok(end)
+}
+
+/// Eight digits sort as numbers do for a month of frames.
+fn write_picture(picture: &Picture, folder: &Path, recording: &Path) -> Result<(), ExportError> {
+    let jpeg = BASE64_STANDARD
+        .decode(&picture.jpeg)
+        .map_err(|_| ExportError::BadPicture {
+            path: recording.to_owned(),
+            seq: picture.seq,
+        })?;
+    let (path, mut file) = create(folder, &format!("{:08}.jpg", picture.seq))?;
+    file.write_all(&jpeg)
+        .and_then(|()| file.flush())
+        .map_err(|source| ExportError::Write { path, source })
 }
 
 fn write_csv(contents: &Contents, folder: &Path) -> Result<(), ExportError> {

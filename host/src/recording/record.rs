@@ -1,6 +1,6 @@
 //! `gazed record`: from a running daemon, or from lines, to a file.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{BlockSettings, MAX_LINE_BYTES, RecordingError, RecordingWriter};
 use crate::client;
+use crate::record::RecordKind;
 use crate::stop::StopFlag;
 use crate::watch::WatchError;
 
@@ -25,12 +26,25 @@ pub struct RecordSettings {
     pub path: PathBuf,
     /// The daemon's socket.
     pub socket: PathBuf,
+    /// Pictures too; the daemon's settings must allow it.
+    pub frames: bool,
     /// Lines of records instead of a daemon; `-` is standard input.
     pub from: Option<PathBuf>,
     /// Blocks and the disk.
     pub blocks: BlockSettings,
     /// Print the number of safe records after each block.
     pub acknowledges: bool,
+}
+
+/// What was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Records of all kinds.
+    pub n_records: u64,
+    /// Frames whose pictures are among them.
+    pub n_pictures: u64,
+    /// Samples of frames that could be read.
+    pub n_samples: u64,
 }
 
 /// Why recording ended badly. What was written until then is whole.
@@ -42,6 +56,12 @@ pub enum RecordError {
     /// The recording cannot be written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// The daemon gives no pictures.
+    #[error("--frames: {message}")]
+    NoFrames {
+        /// Its words.
+        message: String,
+    },
     /// The lines cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Read {
@@ -59,18 +79,22 @@ pub enum RecordError {
 #[derive(Deserialize)]
 struct Typed {
     #[serde(rename = "type")]
-    _kind: String,
+    kind: String,
+    /// Of a sample without a picture.
+    error: Option<String>,
+    /// Of an error.
+    message: Option<String>,
 }
 
-/// Records until the stream ends or the flag is raised; gives the number of records.
+/// Records until the stream ends or the flag is raised.
 ///
 /// # Errors
 /// [`RecordError`].
-pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordError> {
+pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<Recorded, RecordError> {
     match &settings.from {
         None => {
             let stream = client::connect(&settings.socket).map_err(WatchError::from)?;
-            subscribe(&stream).map_err(|source| RecordError::Read {
+            subscribe(&stream, settings.frames).map_err(|source| RecordError::Read {
                 path: settings.socket.clone(),
                 source,
             })?;
@@ -93,9 +117,10 @@ pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<u64, RecordE
     }
 }
 
-fn subscribe(mut stream: &UnixStream) -> io::Result<()> {
+fn subscribe(mut stream: &UnixStream, frames: bool) -> io::Result<()> {
     stream.set_read_timeout(Some(LOOK_UP))?;
-    writeln!(stream, "{}", client::subscription(&[]))
+    let kinds = if frames { &RecordKind::ALL[..] } else { &[] };
+    writeln!(stream, "{}", client::subscription(kinds))
 }
 
 /// A file, a pipe or a terminal whose silence is told every [`LOOK_UP`].
@@ -120,17 +145,24 @@ fn take_all(
     source: Source,
     settings: &RecordSettings,
     stop: &StopFlag,
-) -> Result<u64, RecordError> {
+) -> Result<Recorded, RecordError> {
     let mut writer = RecordingWriter::create(&settings.path, settings.blocks)?;
     let taken = take_lines(lines, source, settings, stop, &mut writer);
     // Whatever ended it, what came until then is kept; the first error is the cause.
     let finished = writer.finish();
-    taken?;
-    let n_records = finished?;
-    if settings.acknowledges {
-        acknowledge(n_records)?;
+    if matches!(taken, Err(RecordError::NoFrames { .. })) {
+        // Nothing was recorded: the name stays free for the next try.
+        let _ = fs::remove_file(&settings.path);
     }
-    Ok(n_records)
+    let taken = taken?;
+    let recorded = Recorded {
+        n_records: finished?,
+        ..taken
+    };
+    if settings.acknowledges {
+        acknowledge(recorded.n_records)?;
+    }
+    Ok(recorded)
 }
 
 fn take_lines(
@@ -139,7 +171,8 @@ fn take_lines(
     settings: &RecordSettings,
     stop: &StopFlag,
     writer: &mut RecordingWriter,
-) -> Result<(), RecordError> {
+) -> Result<Recorded, RecordError> {
+    let mut recorded = Recorded::default();
     let mut acknowledged = 0;
     let mut line = Vec::new();
     let mut n_lines = 0;
@@ -153,10 +186,19 @@ fn take_lines(
                 }
                 .into());
             }
-            Ok(n) if n == 0 || source.is_cut_off(&line) => return source.end(),
+            Ok(n) if n == 0 || source.is_cut_off(&line) => return source.end().map(|()| recorded),
             Ok(_) => {
                 n_lines += 1;
-                if let Some(record) = checked(&line, source.path(), n_lines)? {
+                if let Some((record, typed)) = checked(&line, source.path(), n_lines)? {
+                    match (typed.kind.as_str(), typed.message) {
+                        // The answer to the subscription.
+                        ("error", Some(message)) if settings.frames && n_lines == 1 => {
+                            return Err(RecordError::NoFrames { message });
+                        }
+                        ("picture", _) => recorded.n_pictures += 1,
+                        ("sample", _) if typed.error.is_none() => recorded.n_samples += 1,
+                        _ => {}
+                    }
                     writer.push(record)?;
                 }
                 line.clear();
@@ -174,7 +216,7 @@ fn take_lines(
             acknowledge(acknowledged)?;
         }
     }
-    Ok(())
+    Ok(recorded)
 }
 
 /// Where lines come from.
@@ -210,17 +252,21 @@ impl<'a> Source<'a> {
 }
 
 /// The record in a line, without its break; none for an empty line.
-fn checked<'a>(line: &'a [u8], from: &Path, number: u64) -> Result<Option<&'a [u8]>, RecordError> {
+fn checked<'a>(
+    line: &'a [u8],
+    from: &Path,
+    number: u64,
+) -> Result<Option<(&'a [u8], Typed)>, RecordError> {
     let record = line.trim_ascii();
     if record.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice::<Typed>(record).map_err(|error| RecordingError::NotARecord {
+    let typed = serde_json::from_slice(record).map_err(|error| RecordingError::NotARecord {
         path: from.to_owned(),
         line: number,
         reason: error.to_string(),
     })?;
-    Ok(Some(record))
+    Ok(Some((record, typed)))
 }
 
 fn is_silence(error: &io::Error) -> bool {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
+use super::pictures::EveryFrame;
 use super::wire::Wire;
 use super::{ControlRequest, PathsRequest, ServerSettings};
 use crate::demand::{Demand, User, UserKind};
@@ -21,6 +22,9 @@ use crate::scene::SceneTable;
 
 /// Before an output within this process tries again when all clients' places are taken.
 const ADMISSION_RETRY: Duration = Duration::from_secs(2);
+
+/// Most records that may wait for a client that is sent a picture: a second of them.
+const MOST_BEFORE_PICTURE: usize = 64;
 
 /// A record, and its text when somebody wants it, made once and shared by all clients.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,8 +139,8 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn is_sample(&self) -> bool {
-        self.kind == Some(RecordKind::Sample)
+    pub(super) fn kind(&self) -> Option<RecordKind> {
+        self.kind
     }
 }
 
@@ -154,10 +158,10 @@ fn is_going_on(record: &Record) -> bool {
 pub(super) struct KindSet(u32);
 
 impl KindSet {
-    /// The kinds listed; all when the list is empty.
+    /// The kinds listed; all but pictures when the list is empty.
     pub(super) fn of(kinds: &[RecordKind]) -> Self {
         if kinds.is_empty() {
-            return KindSet(u32::MAX);
+            return KindSet(!(1 << RecordKind::Picture as u8));
         }
         KindSet(kinds.iter().fold(0, |bits, &kind| bits | 1 << kind as u8))
     }
@@ -204,14 +208,19 @@ struct Client {
 }
 
 impl Client {
-    /// Queues a record; says whether there was room.
+    /// Queues a record; says whether there was room among `most`.
     fn queue(&self, line: &Line, most: usize) -> bool {
         match &self.queue {
+            Queue::Lines(_) if self.n_waiting() >= most => false,
             Queue::Lines(queue) => {
                 !matches!(queue.try_send(line.clone()), Err(TrySendError::Full(_)))
             }
             Queue::Wire(wire) => wire.push(line.frame(), most),
         }
+    }
+
+    fn wants(&self, kind: RecordKind) -> bool {
+        self.kinds.is_some_and(|kinds| kinds.contains(kind))
     }
 
     /// Sends what was queued, where a task does not see to it.
@@ -255,6 +264,7 @@ pub(super) struct Hub {
     pub(super) controls: crossbeam_channel::Sender<ControlRequest>,
     pub(super) paths: crossbeam_channel::Sender<PathsRequest>,
     pub(super) demand: Demand,
+    frames: Arc<EveryFrame>,
     /// Turns true when the daemon stops.
     stopping: watch::Receiver<bool>,
     table: Mutex<Table>,
@@ -300,6 +310,7 @@ impl Hub {
             controls,
             paths,
             demand: Demand::default(),
+            frames: Arc::default(),
             stopping,
             table: Mutex::new(Table::default()),
             next_id: AtomicU64::new(1),
@@ -309,6 +320,12 @@ impl Hub {
     /// Counts users of gaze where others do.
     pub(super) fn counting_in(mut self, demand: Demand) -> Self {
         self.demand = demand;
+        self
+    }
+
+    /// Asks for frames there while a client wants pictures.
+    pub(super) fn giving(mut self, frames: Arc<EveryFrame>) -> Self {
+        self.frames = frames;
         self
     }
 
@@ -399,6 +416,7 @@ impl Hub {
             .get_or_insert_with(|| self.demand.enter(UserKind::Subscriber));
         client.awaits_header = header.is_none();
         info!("client {} subscribed", client.name);
+        self.ask_for_frames(&table);
         if let Some(header) = header {
             self.deliver_or_drop(&mut table, id, &header);
             // A page that is reloaded in the middle of a calibration goes on with it.
@@ -460,11 +478,19 @@ impl Hub {
         }
     }
 
+    /// Lets frames come while a client wants pictures.
+    fn ask_for_frames(&self, table: &Table) {
+        let mut clients = table.clients.values();
+        self.frames
+            .want(clients.any(|client| client.wants(RecordKind::Picture)));
+    }
+
     /// Disconnects a client.
     fn drop_client(&self, table: &mut Table, id: u64, why: &str) {
         let Some(client) = table.clients.remove(&id) else {
             return;
         };
+        self.ask_for_frames(table);
         client.dropped.notify_one();
         self.metrics.count(Counter::ClientsDropped);
         warn!(
@@ -484,8 +510,10 @@ impl Hub {
 
     /// Notes that a client's connection has ended.
     pub(super) fn forget(&self, id: u64) {
-        if let Some(client) = self.table().clients.remove(&id) {
+        let mut table = self.table();
+        if let Some(client) = table.clients.remove(&id) {
             info!("client {} left", client.name);
+            self.ask_for_frames(&table);
         }
     }
 
@@ -523,18 +551,21 @@ impl Hub {
 
     fn queue_for_all(&self, table: &mut Table, kind: RecordKind, line: &Line) {
         let mut full = Vec::new();
+        let most = match kind {
+            RecordKind::Picture => self.most_waiting().min(MOST_BEFORE_PICTURE),
+            _ => self.most_waiting(),
+        };
         for (&id, client) in &mut table.clients {
-            let wants = client.kinds.is_some_and(|kinds| kinds.contains(kind));
-            if !wants || client.awaits_header {
+            if !client.wants(kind) || client.awaits_header || client.queue(line, most) {
                 continue;
             }
-            if !client.queue(line, self.most_waiting()) {
-                if kind == RecordKind::Sample {
+            match kind {
+                RecordKind::Sample => {
                     client.samples_dropped += 1;
                     self.metrics.count(Counter::ClientSamplesDropped);
-                } else {
-                    full.push(id);
                 }
+                RecordKind::Picture => self.metrics.count(Counter::PicturesDropped),
+                _ => full.push(id),
             }
         }
         self.drop_full(table, &full);

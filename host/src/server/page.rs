@@ -321,8 +321,9 @@ async fn send_events(
         return;
     };
     let mut session = Session::new(Arc::clone(hub), id);
-    if let Some(kinds) = kinds {
-        session.subscribe(kinds);
+    if let Some(Err(why)) = kinds.map(|kinds| session.subscribe(kinds)) {
+        // The first of many that are allowed: the connection stays.
+        let _ = session.refuse(&why);
     }
     let (mut writer, reader) = socket.split();
     let patience = hub.settings.write_timeout;

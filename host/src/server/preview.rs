@@ -10,6 +10,7 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 
+use super::pictures::EveryFrame;
 use crate::frame::Frame;
 use crate::vision::{EyeObservation, FaceObservation, Observation};
 
@@ -31,6 +32,8 @@ pub struct PreviewSlot {
     is_wanted: AtomicBool,
     is_filled: Notify,
     content: Mutex<Preview>,
+    /// For those who record pictures.
+    pub(super) every_frame: Arc<EveryFrame>,
 }
 
 /// One frame with what was seen in it.
@@ -53,11 +56,14 @@ impl PreviewSlot {
         self.is_wanted.load(Ordering::Relaxed)
     }
 
-    /// Copies the frame and what was seen in it, if a picture is wanted now. Call it for every
-    /// frame; pictures that could not be read are left out.
+    /// Copies the frame and what was seen in it, if a picture is wanted now, for the page or by those who
+    /// record every picture. Call it for every frame; pictures that could not be read are left out.
     pub fn offer(&self, frame: &Frame, observation: &Observation) {
         let is_picture =
             frame.width > 0 && frame.height > 0 && frame.luma.len() == frame.width * frame.height;
+        if is_picture {
+            self.every_frame.offer(frame);
+        }
         if !is_picture || !self.is_wanted() {
             return;
         }

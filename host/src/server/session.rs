@@ -29,6 +29,8 @@ pub(super) struct Session {
     bad_in_a_row: u32,
     /// Whether a calibration under way is this client's.
     drives_calibration: bool,
+    /// Pictures are for clients of the Unix socket.
+    is_on_socket: bool,
 }
 
 impl Session {
@@ -38,12 +40,31 @@ impl Session {
             id,
             bad_in_a_row: 0,
             drives_calibration: false,
+            is_on_socket: false,
         }
     }
 
+    /// The same for a client of the Unix socket.
+    pub(super) fn on_socket(hub: Arc<Hub>, id: u64) -> Self {
+        let mut session = Session::new(hub, id);
+        session.is_on_socket = true;
+        session
+    }
+
     /// Sets what the client wants.
-    pub(super) fn subscribe(&mut self, kinds: &[RecordKind]) {
+    pub(super) fn subscribe(&mut self, kinds: &[RecordKind]) -> Result<(), String> {
+        if kinds.contains(&RecordKind::Picture) {
+            if !self.is_on_socket {
+                return Err("pictures are given over the Unix socket alone".to_owned());
+            }
+            if !self.hub.settings.gives_frames {
+                return Err(
+                    "this gazed gives no pictures: set frames = true under [recording] in its settings and start it again".to_owned(),
+                );
+            }
+        }
         self.hub.subscribe(self.id, KindSet::of(kinds));
+        Ok(())
     }
 
     /// Takes one message; breaks when the client must go.
@@ -54,10 +75,7 @@ impl Session {
             Err(why) => return self.refuse(&why),
         };
         let taken = match message {
-            ClientMessage::Subscribe { types } => {
-                self.subscribe(&types);
-                Ok(())
-            }
+            ClientMessage::Subscribe { types } => self.subscribe(&types),
             ClientMessage::Time { echo } => {
                 let answer = TimedRecord {
                     record: Record::Time(TimeEcho { echo }),
@@ -163,7 +181,7 @@ impl Session {
     }
 
     /// Answers with an error; breaks when it was one too many.
-    fn refuse(&mut self, why: &str) -> ControlFlow<()> {
+    pub(super) fn refuse(&mut self, why: &str) -> ControlFlow<()> {
         self.hub.metrics.count(Counter::MessagesRefused);
         self.bad_in_a_row += 1;
         let is_last = self.bad_in_a_row >= MAX_BAD_MESSAGES;

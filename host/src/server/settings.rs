@@ -25,6 +25,8 @@ pub struct ServerSettings {
     pub client_queue: usize,
     /// A client that takes nothing for this long is disconnected.
     pub write_timeout: Duration,
+    /// Whether clients of the Unix socket may have every frame's picture.
+    pub gives_frames: bool,
     /// Clients at one time, on the socket, `/events` and the outputs together, at least 1.
     pub max_clients: usize,
     /// What is spoken besides.
@@ -214,6 +216,7 @@ impl Default for ServerSettings {
             // short enough that a dead one costs half a megabyte at most.
             client_queue: 512,
             write_timeout: Duration::from_secs(10),
+            gives_frames: false,
             max_clients: 256,
             outputs: OutputSettings::default(),
         }

@@ -50,7 +50,7 @@ async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {
     let id = admission.id;
     let (reader, writer) = stream.into_split();
     let patience = hub.settings.write_timeout;
-    let reading = read(reader, Session::new(Arc::clone(&hub), id));
+    let reading = read(reader, Session::on_socket(Arc::clone(&hub), id));
     let writing = write(writer, &mut admission.waiting, patience);
     tokio::pin!(writing);
     let written = tokio::select! {

@@ -180,3 +180,35 @@ fn no_more_clients_than_the_settings_allow() {
     hub.forget(first.id);
     assert!(hub.admit("test").is_ok());
 }
+
+fn picture(seq: u64) -> Outgoing {
+    let picture = crate::record::Picture {
+        seq,
+        t_us: seq,
+        jpeg: String::new(),
+    };
+    Outgoing::new(TimedRecord {
+        record: Record::Picture(picture),
+        at: None,
+    })
+}
+
+#[test]
+fn pictures_go_to_those_who_name_them_and_are_dropped_before_events_are() {
+    let hub = hub(100);
+    hub.fan_out(&header());
+    let mut all = hub.admit("test").unwrap();
+    let mut recorder = hub.admit("test").unwrap();
+    hub.subscribe(all.id, KindSet::of(&[]));
+    hub.subscribe(recorder.id, KindSet::of(&RecordKind::ALL));
+    for seq in 0..70 {
+        hub.fan_out(&picture(seq));
+    }
+    hub.fan_out(&blink(1));
+    assert_eq!(drain(&mut all), [header().line, blink(1).line]);
+    let got = drain(&mut recorder);
+    // The header, 63 pictures and the event.
+    assert_eq!(got.len(), MOST_BEFORE_PICTURE + 1);
+    assert_eq!(got.last(), Some(&blink(1).line));
+    assert_eq!(hub.metrics.counted(Counter::PicturesDropped), 7);
+}

@@ -219,3 +219,42 @@ fn an_unknown_kind_in_the_query_is_named() {
     let answer = String::from_utf8_lossy(&answer[..n]);
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
+
+#[test]
+fn pictures_are_given_over_the_socket_alone() {
+    let settings = ServerSettings {
+        gives_frames: true,
+        ..ServerSettings::default()
+    };
+    let running = Running::start("pictures", settings);
+    let asked = r#"{"type":"subscribe","types":["picture"]}"#;
+    let mut page = WebSocketClient::connect(&running, "/events?types=picture");
+    assert_eq!(page.hear_record()["type"], "error");
+    page.say(asked);
+    assert_eq!(page.hear_record()["type"], "error");
+
+    let mut recorder = running.subscribed(asked);
+    let mut frame = crate::frame::Frame::new();
+    frame.seq = 7;
+    frame.resize(16, 8).fill(100);
+    running.preview.every_frame.offer(&frame);
+    let picture = recorder.hear();
+    assert_eq!(
+        (&picture["type"], &picture["seq"]),
+        (&"picture".into(), &7.into())
+    );
+}
+
+#[test]
+fn a_ping_is_answered_between_records() {
+    let running = Running::start("ping", ServerSettings::default());
+    let mut page = WebSocketClient::connect(&running, "/events?types=");
+    assert_eq!(page.hear_record()["type"], "header");
+    // Masked by zeros.
+    page.0
+        .write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i'])
+        .unwrap();
+    assert_eq!(page.hear(), (0xa, b"hi".to_vec()));
+    running.publish(&blink(1));
+    assert_eq!(page.hear_record()["type"], "blink");
+}
