@@ -34,8 +34,8 @@ mod from_stages;
 mod scene;
 
 pub use calibration::{
-    CalibrateMessage, Calibration, CalibrationResult, Placement, Purpose, ScreenMessage, Stage,
-    StartMessage, Target, TargetResult, Timing,
+    CalibrateMessage, Calibration, CalibrationResult, Placement, Purpose, Reference, ScreenMessage,
+    Stage, StartMessage, Target, TargetResult, Timing,
 };
 pub use scene::{
     MovedObject, NextObject, NextObjects, Scanpath, ScanpathFixation, ScanpathRequest, Scanpaths,

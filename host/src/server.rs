@@ -515,13 +515,14 @@ async fn serve_output(
                     output::converse(stream, hub, name, dialect).await;
                 }
                 Protocol::PupilRemote => {
-                    output::converse(stream, hub, name, pupil::Remote::new(shared.pupil)).await;
+                    output::converse(stream, hub, name, pupil::Speaker::asking(shared.pupil)).await;
                 }
                 Protocol::PupilSub => {
                     output::converse(stream, hub, name, pupil::Subscriber::new(shared.pupil)).await;
                 }
                 Protocol::PupilPub => {
-                    output::converse(stream, hub, name, pupil::Publishing::new(shared.pupil)).await;
+                    output::converse(stream, hub, name, pupil::Speaker::publishing(shared.pupil))
+                        .await;
                 }
                 Protocol::EyeTribe => {
                     let dialect = EyeTribe::new(&hub);

@@ -17,6 +17,7 @@ mod flow;
 mod outcome;
 mod placement;
 mod places;
+mod references;
 mod steady;
 mod telling;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use gaze_protocol::{Span, Timestamp};
 
 use crate::record::{Placement, Purpose, ScreenMessage, Stage, StartMessage, Timing};
 use crate::vision::Observation;
+use references::References;
 
 pub use error::SessionError;
 use steady::{Seen, Steady};
@@ -166,6 +168,8 @@ pub struct Session {
     /// So many faces are no reason to pause: the person knows of them.
     tolerated_faces: usize,
     published_at: Option<Timestamp>,
+    /// Under `by_reference`.
+    references: References,
 }
 
 impl Session {
@@ -203,7 +207,8 @@ impl Session {
                 found: options.validation,
             });
         };
-        let shares = if options.timing == Timing::ByCommand {
+        let is_clients_own = matches!(options.timing, Timing::ByCommand | Timing::ByReference);
+        let shares = if is_clients_own {
             Vec::new()
         } else if options.pursuit {
             vec![places::on_path(0.0)]
@@ -217,11 +222,7 @@ impl Session {
             // The client's own order.
             options.points.clone()
         };
-        let to_judge = if options.timing == Timing::ByCommand {
-            &[][..]
-        } else {
-            validation
-        };
+        let to_judge = if is_clients_own { &[][..] } else { validation };
         let mut judged = to_judge.to_vec();
         places::shuffle(&mut judged, options.seed.wrapping_add(1));
         let places = shares
@@ -293,6 +294,7 @@ impl Session {
             n_faces: 0,
             tolerated_faces: 1,
             published_at: None,
+            references: References::default(),
         };
         session.rewind();
         session
@@ -303,9 +305,10 @@ impl Session {
         for place in &mut self.places {
             *place = Place::new(place.share, place.is_validation);
         }
-        if self.options.timing == Timing::ByCommand {
+        if matches!(self.options.timing, Timing::ByCommand | Timing::ByReference) {
             self.places.clear();
         }
+        self.references = References::default();
         self.queue = self.untaken(false);
         self.fitted = None;
         self.validation = None;
@@ -397,6 +400,10 @@ impl Session {
                     self.message = None;
                     self.advance();
                 }
+            }
+            State::Waiting if self.options.timing == Timing::ByReference => {
+                let seen = self.seen(observation);
+                self.references.see(seen);
             }
             State::Waiting | State::Review | State::Ended(_) => {}
         }

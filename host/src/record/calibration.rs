@@ -19,7 +19,9 @@
 //! A program that shows targets by itself gives `points` and says how they are timed: with
 //! `"timing":{"kind":"fixed","delay_ms":750,"duration_ms":1500}` each point is on for that long and
 //! the session goes on by itself; with `"timing":{"kind":"by_command"}` the program says `show`
-//! with the place of each target and `next` when it is over, and `finish` after the last.
+//! with the place of each target and `next` when it is over, and `finish` after the last; with
+//! `"timing":{"kind":"by_reference"}` it says afterwards, in one or more `references`, where its target
+//! was at what time, and `finish` at the end.
 //! `"placing":false` begins without waiting for `next`, `"validation":0` leaves validation out, and
 //! `"accept":true` accepts by itself a result that can be accepted.
 
@@ -50,7 +52,12 @@ pub enum CalibrateMessage {
         /// 0 top, 1 bottom.
         y: f32,
     },
-    /// There are no more targets; `by_command` alone.
+    /// Where the target was, and when; `by_reference` alone.
+    References {
+        /// Places in the order of their times, at most 36000 in a session.
+        references: Vec<Reference>,
+    },
+    /// There are no more targets; `by_command` and `by_reference` alone.
     Finish,
     /// Keeps the result and puts it in force.
     Accept,
@@ -149,6 +156,20 @@ pub enum Timing {
     },
     /// Until the client says so.
     ByCommand,
+    /// As the client says afterwards.
+    ByReference,
+}
+
+/// Where the target was at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Microseconds since the source's first frame, as in the records.
+    pub t_us: u64,
+    /// 0 left, 1 right.
+    pub x: f32,
+    /// 0 top, 1 bottom.
+    pub y: f32,
 }
 
 /// A screen as a client measured it.
@@ -206,7 +227,7 @@ pub enum Stage {
     Placing,
     /// A target is shown.
     Target,
-    /// Under `by_command`, between two targets.
+    /// Under `by_command`, between two targets; under `by_reference`, all the time.
     Waiting,
     /// Nothing is shown until `resume`, or until the face is back.
     Paused,

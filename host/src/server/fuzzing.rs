@@ -6,7 +6,7 @@ use super::eye_tribe::EyeTribe;
 use super::fan_out::Hub;
 use super::open_gaze::{OpenGaze, OpenGazeShared};
 use super::output::Dialect;
-use super::pupil::{Publishing, PupilShared, Remote, Subscriber};
+use super::pupil::{PupilShared, Speaker, Subscriber};
 use super::{ControlRequest, ServerSettings};
 use crate::fuzzing::pieces;
 use crate::metrics::Metrics;
@@ -62,8 +62,8 @@ pub fn pupil(bytes: &[u8]) {
         all.extend(bytes.get(1..).unwrap_or_default());
         all
     };
-    listen(Remote::new(Arc::clone(&shared)), bytes);
-    listen(Remote::new(Arc::clone(&shared)), &greeted(b"REQ"));
+    listen(Speaker::asking(Arc::clone(&shared)), bytes);
+    listen(Speaker::asking(Arc::clone(&shared)), &greeted(b"REQ"));
     listen(Subscriber::new(Arc::clone(&shared)), &greeted(b"SUB"));
-    listen(Publishing::new(shared), &greeted(b"PUB"));
+    listen(Speaker::publishing(shared), &greeted(b"PUB"));
 }

@@ -33,6 +33,11 @@
 //! `C`, or the notification `calibration.should_start`, begins a calibration of the person that the
 //! daemon follows; `c`, or `calibration.should_stop`, ends it. As with Pupil Capture the client
 //! shows nothing: the page `/calibrate`, open on the screen, shows nine targets and four that judge.
+//! A client that shows targets of its own, as in a headset, sends the notification `start_plugin` with a `name` that
+//! begins with `HMD`, or `calibration.should_start` with `hmd_video_frame_size`; then
+//! `calibration.add_ref_data`, once or more often, with `ref_data`: `norm_pos` on the screen and `timestamp` (Pupil
+//! time) of each of its frames; and `calibration.should_stop`, which fits.
+//!
 //! A result that can be accepted is kept and put in force. Every calibration, whoever began it, is
 //! told as `notify.calibration.started` and `…successful`, `…failed` (with `reason`) or `…stopped`.
 
@@ -43,17 +48,21 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::TryRecvError;
 
-use super::driving::{self, Driving};
+use super::driving::{self, Answer, Driving};
 use super::fan_out::Hub;
 use super::output::Dialect;
 use super::zmtp::{Connection, Heard, SocketType, push_message};
 use crate::clock::CaptureTime;
 use crate::metrics::Counter;
-use crate::record::{CalibrateMessage, Record, RecordKind, Stage, StartMessage, TimedRecord};
+use crate::record::{
+    CalibrateMessage, Record, RecordKind, Reference, Stage, StartMessage, TimedRecord, Timing,
+};
 
 use messages::Messages;
 
@@ -97,6 +106,12 @@ impl PupilShared {
         (mono_us as i64 + self.time_offset_us.load(Relaxed)) as f64 * 1e-6
     }
 
+    /// The monotonic clock at a Pupil time, µs; none before it began.
+    fn mono_us(&self, seconds: f64) -> Option<u64> {
+        let us = (seconds * 1e6) as i64;
+        u64::try_from(us.checked_sub(self.time_offset_us.load(Relaxed))?).ok()
+    }
+
     fn pass_on(&self, parts: Vec<Vec<u8>>) {
         // Nobody subscribed: nobody misses it.
         let _ = self.backbone.send(Arc::new(parts));
@@ -123,41 +138,280 @@ fn packed(value: &Value) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("maps with text keys and plain values can be packed")
 }
 
-/// A client of the request port.
+/// A client that speaks: of the request port, or one that publishes.
 #[derive(Debug)]
-pub(super) struct Remote {
+pub(super) struct Speaker {
     shared: Arc<PupilShared>,
     connection: Connection,
+    /// Whether each message wants an answer.
+    is_asking: bool,
     driving: Driving,
+    /// Whether the client has started a plugin that calibrates with targets of its own.
+    has_targets: bool,
+    /// Whether the session that it began is told of its targets afterwards.
+    is_by_reference: bool,
+    /// The monotonic clock at the source's first frame, µs; known once a calibration has seen a frame.
+    zero_us: Option<u64>,
+    /// Messages to the session that it has not answered.
+    pending: Vec<Answer>,
 }
 
-impl Remote {
-    pub(super) fn new(shared: Arc<PupilShared>) -> Self {
-        Remote {
+/// What is heard of a notification here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Heeded {
+    /// Of a plugin.
+    name: Option<String>,
+    hmd_video_frame_size: Option<IgnoredAny>,
+    ref_data: Vec<RefDatum>,
+}
+
+/// Where the target was at what Pupil time; the same for both eyes.
+#[derive(Deserialize)]
+struct RefDatum {
+    norm_pos: [f64; 2],
+    timestamp: f64,
+}
+
+impl Speaker {
+    /// A client of the request port.
+    pub(super) fn asking(shared: Arc<PupilShared>) -> Self {
+        Speaker {
             connection: Connection::new(SocketType::Rep),
+            is_asking: true,
             driving: Driving::new(Arc::clone(&shared.hub)),
+            has_targets: false,
+            is_by_reference: false,
+            zero_us: None,
+            pending: Vec::new(),
             shared,
         }
     }
-}
 
-impl Dialect for Remote {
-    fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
-        let Remote {
-            shared,
-            connection,
-            driving,
-        } = self;
-        let fed = connection.feed(bytes, out, |heard, out| {
-            if let Heard::Message(parts) = heard {
-                answer(shared, driving, parts, out);
-            }
-        });
-        ended(shared, fed.is_err())
+    /// A client that publishes.
+    pub(super) fn publishing(shared: Arc<PupilShared>) -> Self {
+        Speaker {
+            connection: Connection::new(SocketType::Sub),
+            is_asking: false,
+            ..Speaker::asking(shared)
+        }
     }
 
+    fn publish(&mut self, message: &[Vec<u8>]) {
+        self.shared.pass_on(message.to_vec());
+        if let [topic, payload, ..] = message {
+            self.obey(topic, payload);
+        }
+    }
+
+    /// Answers a request: what is before the empty part leads back, the rest is the request.
+    fn answer(&mut self, parts: &[Vec<u8>], out: &mut Vec<u8>) {
+        let Some(empty) = parts.iter().position(Vec::is_empty) else {
+            return;
+        };
+        let (way_back, request) = parts.split_at(empty + 1);
+        let answer = match request {
+            [] => return,
+            [only] => self.command(&String::from_utf8_lossy(only)),
+            _ => {
+                self.publish(request);
+                "Message forwarded.".to_owned()
+            }
+        };
+        let mut message: Vec<&[u8]> = way_back.iter().map(Vec::as_slice).collect();
+        message.push(answer.as_bytes());
+        push_message(out, &message);
+    }
+
+    fn command(&mut self, text: &str) -> String {
+        let shared = Arc::clone(&self.shared);
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "SUB_PORT" => shared.sub_port.to_string(),
+            "PUB_PORT" => shared.pub_port.to_string(),
+            "t" => format!("{:?}", shared.seconds(CaptureTime::now().mono_us)),
+            "T" => match rest.trim().parse::<f64>() {
+                Ok(seconds) if seconds.is_finite() && seconds.abs() < 1e12 => {
+                    let offset_us = (seconds * 1e6) as i64 - CaptureTime::now().mono_us as i64;
+                    shared.time_offset_us.store(offset_us, Relaxed);
+                    "Timesync successful.".to_owned()
+                }
+                _ => format!("'{rest}' cannot be converted to float."),
+            },
+            "v" => concat!("gazed ", env!("CARGO_PKG_VERSION")).to_owned(),
+            "R" => {
+                shared.notify("recording.should_start", json!({ "session_name": rest }));
+                "OK".to_owned()
+            }
+            "r" => {
+                shared.notify("recording.should_stop", json!({}));
+                "OK".to_owned()
+            }
+            "C" => {
+                shared.notify("calibration.should_start", json!({}));
+                self.start(false);
+                "OK".to_owned()
+            }
+            "c" => {
+                shared.notify("calibration.should_stop", json!({}));
+                self.stop();
+                "OK".to_owned()
+            }
+            _ => "Unknown command.".to_owned(),
+        }
+    }
+
+    /// Does what a notification asks, if it is one that is heard here.
+    fn obey(&mut self, topic: &[u8], payload: &[u8]) {
+        let subject = topic.strip_prefix(b"notify.").unwrap_or_default();
+        let heeded = [
+            &b"start_plugin"[..],
+            b"calibration.should_start",
+            b"calibration.should_stop",
+            b"calibration.add_ref_data",
+        ];
+        if !heeded.contains(&subject) {
+            return;
+        }
+        let said: Heeded = match rmp_serde::from_slice(payload) {
+            Ok(said) => said,
+            Err(error) if subject == b"calibration.add_ref_data" => {
+                return self.fail(&format!(
+                    "ref_data: {error}; expected norm_pos and timestamp of each"
+                ));
+            }
+            Err(_) => Heeded::default(),
+        };
+        match subject {
+            b"start_plugin" => {
+                self.has_targets = said.name.is_some_and(|name| name.starts_with("HMD"));
+            }
+            b"calibration.should_start" => {
+                self.start(self.has_targets || said.hmd_video_frame_size.is_some());
+            }
+            b"calibration.should_stop" => self.stop(),
+            _ => self.add_references(&said.ref_data),
+        }
+    }
+
+    /// Asks for a session; one by reference shows no targets, for the client does.
+    fn start(&mut self, is_by_reference: bool) {
+        self.pending.clear();
+        self.is_by_reference = is_by_reference;
+        let start = driving::present_user(&self.shared.hub).map(|user| {
+            let usual = StartMessage {
+                placing: false,
+                accept: true,
+                ..StartMessage::new(user)
+            };
+            if is_by_reference {
+                StartMessage {
+                    timing: Timing::ByReference,
+                    validation: 0,
+                    ..usual
+                }
+            } else {
+                usual
+            }
+        });
+        let is_asked =
+            start.is_some_and(|start| self.driving.start(CalibrateMessage::Start(start)));
+        if !is_asked {
+            self.say_failed(driving::BUSY);
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.driving.is_on() && self.is_by_reference {
+            self.ask(CalibrateMessage::Finish);
+        } else {
+            driving::ask(&self.shared.hub, CalibrateMessage::Discard);
+        }
+    }
+
+    fn add_references(&mut self, ref_data: &[RefDatum]) {
+        if !self.driving.is_on() || !self.is_by_reference {
+            return self.say_failed(
+                "calibration.add_ref_data needs a calibration.should_start of this client, with hmd_video_frame_size or after start_plugin of an HMD calibration",
+            );
+        }
+        let Some(zero_us) = self.zero_us else {
+            return self.fail("no frame has come since the calibration began");
+        };
+        let mut references: Vec<Reference> = ref_data
+            .iter()
+            .filter_map(|datum| {
+                let mono_us = self.shared.mono_us(datum.timestamp)?;
+                Some(Reference {
+                    t_us: mono_us.checked_sub(zero_us)?,
+                    x: datum.norm_pos[0] as f32,
+                    // Pupil's origin is at the bottom.
+                    y: 1.0 - datum.norm_pos[1] as f32,
+                })
+            })
+            .collect();
+        // One eye after the other, perhaps.
+        references.sort_by_key(|reference| reference.t_us);
+        self.ask(CalibrateMessage::References { references });
+    }
+
+    /// Hands a message to the session that this client began.
+    fn ask(&mut self, message: CalibrateMessage) {
+        match driving::ask(&self.shared.hub, message) {
+            Some(answer) => self.pending.push(answer),
+            None => self.fail(driving::BUSY),
+        }
+    }
+
+    /// Ends the session that this client began, and says why.
+    fn fail(&mut self, reason: &str) {
+        self.pending.clear();
+        if self.driving.is_on() {
+            self.driving.end();
+            driving::ask(&self.shared.hub, CalibrateMessage::Discard);
+        }
+        self.say_failed(reason);
+    }
+
+    fn say_failed(&self, reason: &str) {
+        self.shared
+            .notify("calibration.failed", json!({ "reason": reason }));
+    }
+}
+
+impl Dialect for Speaker {
+    fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
+        let mut messages = Vec::new();
+        let fed = self.connection.feed(bytes, out, |heard, _| {
+            if let Heard::Message(parts) = heard {
+                messages.push(parts);
+            }
+        });
+        for parts in messages {
+            if self.is_asking {
+                self.answer(&parts, out);
+            } else {
+                self.publish(&parts);
+            }
+        }
+        ended(&self.shared, fed.is_err())
+    }
+
+    /// Follows the session that this client began.
     fn tell(&mut self, record: &TimedRecord, _: &mut Vec<u8>) {
-        follow(&self.shared, &mut self.driving, record);
+        let Record::Calibration(calibration) = &record.record else {
+            return;
+        };
+        if let Some((at, t_us)) = record.at.zip(calibration.t_us) {
+            self.zero_us = Some(at.mono_us.saturating_sub(t_us));
+        }
+        if self.driving.is_on() && driving::is_at_end(calibration) {
+            self.driving.end();
+            if calibration.stage == Stage::Review {
+                // Not good enough to be kept by itself, and nobody is there to judge.
+                driving::ask(&self.shared.hub, CalibrateMessage::Discard);
+            }
+        }
     }
 
     fn kinds(&self) -> Option<&'static [RecordKind]> {
@@ -165,110 +419,26 @@ impl Dialect for Remote {
     }
 
     fn is_waiting(&self) -> bool {
-        self.driving.is_waiting()
+        self.driving.is_waiting() || !self.pending.is_empty()
     }
 
+    /// Says so when what this client asked of the session was refused.
     fn tick(&mut self, _: &mut Vec<u8>) {
-        tell_refusal(&self.shared, &mut self.driving);
-    }
-}
-
-/// Answers a request: what is before the empty part leads back, the rest is the request.
-fn answer(shared: &PupilShared, driving: &mut Driving, parts: Vec<Vec<u8>>, out: &mut Vec<u8>) {
-    let Some(empty) = parts.iter().position(Vec::is_empty) else {
-        return;
-    };
-    let (way_back, request) = parts.split_at(empty + 1);
-    let answer = match request {
-        [] => return,
-        [only] => command(shared, driving, &String::from_utf8_lossy(only)),
-        [topic, ..] => {
-            shared.pass_on(request.to_vec());
-            obey(shared, driving, topic);
-            "Message forwarded.".to_owned()
+        if let Some(reason) = self.driving.refused() {
+            self.say_failed(&reason);
         }
-    };
-    let mut message: Vec<&[u8]> = way_back.iter().map(Vec::as_slice).collect();
-    message.push(answer.as_bytes());
-    push_message(out, &message);
-}
-
-/// Does what a notification asks, if it is one that is heard here.
-fn obey(shared: &PupilShared, driving: &mut Driving, topic: &[u8]) {
-    match topic {
-        b"notify.calibration.should_start" => {
-            let start = driving::present_user(&shared.hub).map(|user| StartMessage {
-                placing: false,
-                accept: true,
-                ..StartMessage::new(user)
+        let mut refused = None;
+        self.pending
+            .retain_mut(|answer| match driving::poll(answer) {
+                None => true,
+                Some(answer) => {
+                    refused = refused.take().or(answer.err());
+                    false
+                }
             });
-            let is_asked = start.is_some_and(|start| driving.start(CalibrateMessage::Start(start)));
-            if !is_asked {
-                shared.notify("calibration.failed", json!({ "reason": driving::BUSY }));
-            }
+        if let Some(reason) = refused {
+            self.fail(&reason);
         }
-        b"notify.calibration.should_stop" => {
-            driving::ask(&shared.hub, CalibrateMessage::Discard);
-        }
-        _ => {}
-    }
-}
-
-/// Says so when the session that this client asked for was refused.
-fn tell_refusal(shared: &PupilShared, driving: &mut Driving) {
-    if let Some(reason) = driving.refused() {
-        shared.notify("calibration.failed", json!({ "reason": reason }));
-    }
-}
-
-/// Follows the session that this client began.
-fn follow(shared: &PupilShared, driving: &mut Driving, record: &TimedRecord) {
-    let Record::Calibration(calibration) = &record.record else {
-        return;
-    };
-    if driving.is_on() && driving::is_at_end(calibration) {
-        driving.end();
-        if calibration.stage == Stage::Review {
-            // Not good enough to be kept by itself, and nobody is there to judge.
-            driving::ask(&shared.hub, CalibrateMessage::Discard);
-        }
-    }
-}
-
-fn command(shared: &PupilShared, driving: &mut Driving, text: &str) -> String {
-    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-    match word {
-        "SUB_PORT" => shared.sub_port.to_string(),
-        "PUB_PORT" => shared.pub_port.to_string(),
-        "t" => format!("{:?}", shared.seconds(CaptureTime::now().mono_us)),
-        "T" => match rest.trim().parse::<f64>() {
-            Ok(seconds) if seconds.is_finite() && seconds.abs() < 1e12 => {
-                let offset_us = (seconds * 1e6) as i64 - CaptureTime::now().mono_us as i64;
-                shared.time_offset_us.store(offset_us, Relaxed);
-                "Timesync successful.".to_owned()
-            }
-            _ => format!("'{rest}' cannot be converted to float."),
-        },
-        "v" => concat!("gazed ", env!("CARGO_PKG_VERSION")).to_owned(),
-        "R" => {
-            shared.notify("recording.should_start", json!({ "session_name": rest }));
-            "OK".to_owned()
-        }
-        "r" => {
-            shared.notify("recording.should_stop", json!({}));
-            "OK".to_owned()
-        }
-        "C" => {
-            shared.notify("calibration.should_start", json!({}));
-            obey(shared, driving, b"notify.calibration.should_start");
-            "OK".to_owned()
-        }
-        "c" => {
-            shared.notify("calibration.should_stop", json!({}));
-            obey(shared, driving, b"notify.calibration.should_stop");
-            "OK".to_owned()
-        }
-        _ => "Unknown command.".to_owned(),
     }
 }
 
@@ -362,58 +532,6 @@ impl Dialect for Subscriber {
 
 fn wants(prefixes: &BTreeSet<Vec<u8>>, topic: &[u8]) -> bool {
     prefixes.iter().any(|prefix| topic.starts_with(prefix))
-}
-
-/// A client that publishes.
-#[derive(Debug)]
-pub(super) struct Publishing {
-    shared: Arc<PupilShared>,
-    connection: Connection,
-    driving: Driving,
-}
-
-impl Publishing {
-    pub(super) fn new(shared: Arc<PupilShared>) -> Self {
-        Publishing {
-            connection: Connection::new(SocketType::Sub),
-            driving: Driving::new(Arc::clone(&shared.hub)),
-            shared,
-        }
-    }
-}
-
-impl Dialect for Publishing {
-    fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> ControlFlow<()> {
-        let Publishing {
-            shared,
-            connection,
-            driving,
-        } = self;
-        let fed = connection.feed(bytes, out, |heard, _| {
-            if let Heard::Message(parts) = heard {
-                let topic = parts.first().cloned().unwrap_or_default();
-                shared.pass_on(parts);
-                obey(shared, driving, &topic);
-            }
-        });
-        ended(shared, fed.is_err())
-    }
-
-    fn tell(&mut self, record: &TimedRecord, _: &mut Vec<u8>) {
-        follow(&self.shared, &mut self.driving, record);
-    }
-
-    fn kinds(&self) -> Option<&'static [RecordKind]> {
-        Some(&[RecordKind::Calibration])
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.driving.is_waiting()
-    }
-
-    fn tick(&mut self, _: &mut Vec<u8>) {
-        tell_refusal(&self.shared, &mut self.driving);
-    }
 }
 
 fn ended(shared: &PupilShared, is_refused: bool) -> ControlFlow<()> {

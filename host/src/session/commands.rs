@@ -66,6 +66,17 @@ impl Session {
                 }
                 self.fit_or_judge();
             }
+            (CalibrateMessage::References { references }, State::Placing | State::Waiting)
+                if self.options.timing == Timing::ByReference =>
+            {
+                self.references.add(references)?;
+            }
+            (CalibrateMessage::Finish, State::Placing | State::Waiting)
+                if self.options.timing == Timing::ByReference =>
+            {
+                self.places = self.references.places(&self.screen)?;
+                self.fit_or_judge();
+            }
             (CalibrateMessage::Repeat, state) if !matches!(state, State::Ended(_)) => {
                 self.rewind();
                 if self.purpose == Purpose::Recentre {
@@ -153,6 +164,7 @@ fn name(message: &CalibrateMessage) -> &'static str {
         CalibrateMessage::Resume => "resume",
         CalibrateMessage::Redo { .. } => "redo",
         CalibrateMessage::Show { .. } => "show",
+        CalibrateMessage::References { .. } => "references",
         CalibrateMessage::Finish => "finish",
         CalibrateMessage::Accept => "accept",
         CalibrateMessage::Repeat => "repeat",

@@ -3,6 +3,7 @@
 use gaze_calibration::ScreenError;
 
 use super::MAX_POINTS;
+use super::references::MAX_REFERENCES;
 use crate::record::Stage;
 
 /// Why a session does not do what a client asks.
@@ -23,6 +24,12 @@ pub enum SessionError {
     /// Too many places of the client's own.
     #[error("{found} points: at most {MAX_POINTS}")]
     Points {
+        /// How many.
+        found: usize,
+    },
+    /// Too many references, or none in time.
+    #[error("{found} references: 1 to {MAX_REFERENCES} in a session, in the order of their times")]
+    References {
         /// How many.
         found: usize,
     },

@@ -19,7 +19,9 @@ impl Session {
     pub(super) fn advance(&mut self) {
         match self.queue.pop_front() {
             Some(place) => self.show(place),
-            None if self.options.timing == Timing::ByCommand => self.state = State::Waiting,
+            None if matches!(self.options.timing, Timing::ByCommand | Timing::ByReference) => {
+                self.state = State::Waiting;
+            }
             None => self.fit_or_judge(),
         }
     }
@@ -66,7 +68,8 @@ impl Session {
                     samples: Vec::new(),
                 }
             }
-            Timing::ByCommand => Look::Timed {
+            // No target is shown under `by_reference`.
+            Timing::ByCommand | Timing::ByReference => Look::Timed {
                 from: seen.at + COMMAND_ARRIVAL,
                 to: None,
                 samples: Vec::new(),

@@ -7,7 +7,7 @@ use gaze_protocol::GazeAngles;
 
 use super::*;
 use crate::frame::FrameName;
-use crate::record::CalibrateMessage;
+use crate::record::{CalibrateMessage, Reference};
 use crate::tracking::calibration_input;
 use crate::vision::{EyeObservation, FaceObservation, GazeEstimate, HeadPose, N_LANDMARKS};
 
@@ -513,6 +513,61 @@ fn a_client_says_when_each_target_is_over() {
             .len(),
         5
     );
+}
+
+/// A client shows five targets for 40 frames each and says afterwards where they were; the eyes come
+/// `late` frames after each.
+fn told_afterwards(late: u64) -> (Session, Vec<Reference>) {
+    let mut session = session(|options| {
+        options.timing = Timing::ByReference;
+        options.placing = false;
+    });
+    let mut person = Person::new();
+    let shares = [[0.1, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.9]];
+    let place = |seq: u64| shares[(seq / 40).min(4) as usize];
+    let mut references = Vec::new();
+    for _ in 0..200 {
+        let frame = person.frame(&session, |seq, _| {
+            Act::Look(place((seq - 1).saturating_sub(late)))
+        });
+        let [x, y] = place(frame.seq - 1);
+        // The client's own clock ticks between frames.
+        let t_us = frame.captured_at.as_us() + 9_000;
+        references.push(Reference { t_us, x, y });
+        session.step(&frame);
+    }
+    (session, references)
+}
+
+#[test]
+fn a_client_may_say_afterwards_where_its_targets_were() {
+    let (mut session, references) = told_afterwards(6);
+    let (first, second) = references.split_at(90);
+    for references in [first, second] {
+        let references = references.to_vec();
+        session
+            .command(&CalibrateMessage::References { references })
+            .unwrap();
+    }
+    session.command(&CalibrateMessage::Finish).unwrap();
+    assert_eq!(session.record().stage, Stage::Review);
+    let quality = session.profile(camera(), None, 0).unwrap().quality;
+    assert_eq!(quality.targets.len(), 5);
+    // Ten frames of the way to a target, 300 ms, are not among its samples.
+    for place in &session.places {
+        assert_eq!(place.samples.as_ref().unwrap().len(), 30);
+    }
+}
+
+#[test]
+fn references_out_of_order_and_an_end_without_any_are_refused() {
+    let (mut session, mut references) = told_afterwards(6);
+    let finished = session.command(&CalibrateMessage::Finish).unwrap_err();
+    assert!(finished.to_string().contains("0 references"), "{finished}");
+    references.swap(3, 4);
+    let refused = session.command(&CalibrateMessage::References { references });
+    assert!(refused.unwrap_err().to_string().contains("order"));
+    assert_eq!(session.record().stage, Stage::Waiting);
 }
 
 #[test]

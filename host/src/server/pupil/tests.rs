@@ -25,10 +25,10 @@ fn shared_with(controls: crossbeam_channel::Sender<ControlRequest>) -> Arc<Pupil
     Arc::new(PupilShared::new(Arc::new(hub), 50021, 50022))
 }
 
-fn ask(shared: &PupilShared, request: &str) -> String {
+fn ask(shared: &Arc<PupilShared>, request: &str) -> String {
     let mut out = Vec::new();
-    let mut driving = Driving::new(Arc::clone(&shared.hub));
-    answer(shared, &mut driving, vec![vec![], request.into()], &mut out);
+    let mut speaker = Speaker::asking(Arc::clone(shared));
+    speaker.answer(&[vec![], request.into()], &mut out);
     // An empty part, then a short one with the answer.
     assert_eq!(&out[..3], [1, 0, 0]);
     String::from_utf8(out[4..].to_vec()).unwrap()
@@ -66,8 +66,7 @@ fn what_is_sent_to_the_request_port_reaches_the_backbone() {
     let mut backbone = shared.backbone.subscribe();
     let mut out = Vec::new();
     let parts = vec![vec![], b"annotation".to_vec(), b"\x80".to_vec()];
-    let mut driving = Driving::new(Arc::clone(&shared.hub));
-    answer(&shared, &mut driving, parts, &mut out);
+    Speaker::asking(Arc::clone(&shared)).answer(&parts, &mut out);
     assert!(out.ends_with(b"Message forwarded."));
     let heard = backbone.try_recv().unwrap();
     assert_eq!(*heard, [b"annotation".to_vec(), b"\x80".to_vec()]);
@@ -120,16 +119,122 @@ fn step(stage: Stage, verdict: Option<&str>) -> TimedRecord {
     TimedRecord { record, at: None }
 }
 
+fn message(request: ControlRequest) -> CalibrateMessage {
+    let control = request.control.clone();
+    request.answer(Ok(()));
+    match control {
+        Control::Personal(PersonalMessage::Calibrate(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn publish(client: &mut Speaker, subject: &str, more: Value) {
+    let (topic, notification) = notification(subject, more);
+    client.publish(&[topic.into_bytes(), packed(&notification)]);
+}
+
+#[test]
+fn a_client_with_targets_of_its_own_says_afterwards_where_they_were() {
+    let (controls, asked) = crossbeam_channel::bounded(4);
+    let shared = shared_with(controls);
+    shared.time_offset_us.store(1_000_000, Relaxed);
+    let mut client = Speaker::publishing(Arc::clone(&shared));
+    publish(
+        &mut client,
+        "start_plugin",
+        json!({"name": "HMD_Calibration_3D", "args": {}}),
+    );
+    publish(
+        &mut client,
+        "calibration.should_start",
+        json!({"record": true}),
+    );
+    let CalibrateMessage::Start(start) = message(asked.try_recv().unwrap()) else {
+        panic!("no start");
+    };
+    assert_eq!((start.timing, start.validation), (Timing::ByReference, 0));
+    let mut waiting = step(Stage::Waiting, None);
+    if let Record::Calibration(calibration) = &mut waiting.record {
+        calibration.t_us = Some(5_000);
+    }
+    waiting.at = Some(CaptureTime {
+        mono_us: 2_005_000,
+        unix_us: 0,
+    });
+    client.tell(&waiting, &mut Vec::new());
+    // Pupil time is a second ahead; the first frame came 2 s after the clock's beginning.
+    let ref_data = json!([
+        {"norm_pos": [0.25, 0.0], "timestamp": 3.5, "id": 0},
+        {"norm_pos": [0.25, 0.0], "timestamp": 3.25, "id": 1},
+    ]);
+    publish(
+        &mut client,
+        "calibration.add_ref_data",
+        json!({ "ref_data": ref_data }),
+    );
+    let references = [250_000, 500_000].map(|t_us| Reference {
+        t_us,
+        x: 0.25,
+        y: 1.0,
+    });
+    let expected = CalibrateMessage::References {
+        references: references.to_vec(),
+    };
+    assert_eq!(message(asked.try_recv().unwrap()), expected);
+    publish(&mut client, "calibration.should_stop", json!({}));
+    let finish = asked.try_recv().unwrap();
+    assert_eq!(
+        finish.control,
+        Control::Personal(PersonalMessage::Calibrate(CalibrateMessage::Finish))
+    );
+    let mut backbone = shared.backbone.subscribe();
+    finish.answer(Err("0 references".to_owned()));
+    assert!(client.is_waiting());
+    client.tick(&mut Vec::new());
+    assert!(!client.is_waiting());
+    assert_eq!(
+        backbone.try_recv().unwrap()[0],
+        b"notify.calibration.failed"
+    );
+    assert_eq!(
+        message(asked.try_recv().unwrap()),
+        CalibrateMessage::Discard
+    );
+}
+
+#[test]
+fn reference_data_that_cannot_be_used_are_refused_aloud() {
+    let (controls, asked) = crossbeam_channel::bounded(4);
+    let shared = shared_with(controls);
+    let mut client = Speaker::publishing(Arc::clone(&shared));
+    let mut backbone = shared.backbone.subscribe();
+    for ref_data in [
+        json!([{"norm_pos": [0.5, 0.5], "timestamp": 1.0}]),
+        json!([{"mm_pos": [0.0, 0.0, 500.0], "timestamp": 1.0}]),
+    ] {
+        publish(
+            &mut client,
+            "calibration.add_ref_data",
+            json!({ "ref_data": ref_data }),
+        );
+        assert_eq!(
+            backbone.try_recv().unwrap()[0],
+            b"notify.calibration.add_ref_data"
+        );
+        assert_eq!(
+            backbone.try_recv().unwrap()[0],
+            b"notify.calibration.failed"
+        );
+    }
+    assert!(asked.try_recv().is_err());
+}
+
 #[test]
 fn c_starts_the_session_and_a_result_that_is_not_good_enough_is_discarded() {
     let (controls, asked) = crossbeam_channel::bounded(4);
     let shared = shared_with(controls);
-    let mut remote = Remote::new(Arc::clone(&shared));
-    assert_eq!(command(&shared, &mut remote.driving, "C"), "OK");
-    let message = |request: ControlRequest| match request.control {
-        Control::Personal(PersonalMessage::Calibrate(message)) => message,
-        other => panic!("{other:?}"),
-    };
+    let mut remote = Speaker::asking(Arc::clone(&shared));
+    assert_eq!(remote.command("C"), "OK");
     let CalibrateMessage::Start(start) = message(asked.try_recv().unwrap()) else {
         panic!("no start");
     };
