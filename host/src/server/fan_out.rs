@@ -616,5 +616,20 @@ impl Hub {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+impl Hub {
+    /// A hub without a server, and what its clients ask of the tracking stage.
+    pub(super) fn alone(
+        settings: ServerSettings,
+    ) -> (Self, crossbeam_channel::Receiver<ControlRequest>) {
+        let (controls, asked) = crossbeam_channel::bounded(8);
+        let (paths, _) = crossbeam_channel::bounded(1);
+        let (_, stopping) = watch::channel(false);
+        let metrics = Arc::new(Metrics::new());
+        let hub = Hub::new(settings, metrics, controls, paths, stopping);
+        (hub, asked)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -9,16 +9,10 @@ use super::output::Dialect;
 use super::pupil::{PupilShared, Speaker, Subscriber};
 use super::{ControlRequest, ServerSettings};
 use crate::fuzzing::pieces;
-use crate::metrics::Metrics;
 
 /// A hub without clients; the receiver keeps the stage behind it alive.
 fn hub() -> (Arc<Hub>, crossbeam_channel::Receiver<ControlRequest>) {
-    let (controls, asked) = crossbeam_channel::bounded(4);
-    let (paths, _) = crossbeam_channel::bounded(1);
-    let (_, stopping) = tokio::sync::watch::channel(false);
-    let metrics = Arc::new(Metrics::new());
-    let settings = ServerSettings::default();
-    let hub = Hub::new(settings, metrics, controls, paths, stopping);
+    let (hub, asked) = Hub::alone(ServerSettings::default());
     (Arc::new(hub), asked)
 }
 

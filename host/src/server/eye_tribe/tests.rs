@@ -8,19 +8,12 @@ use crate::record::{
 use crate::server::{Control, ControlRequest, ServerSettings};
 
 fn client() -> EyeTribe {
-    EyeTribe::new(&hub(crossbeam_channel::bounded(1).0))
+    client_of_session().0
 }
 
-fn hub(controls: crossbeam_channel::Sender<ControlRequest>) -> Arc<Hub> {
-    let (paths, _) = crossbeam_channel::bounded(1);
-    let (_, stopping) = tokio::sync::watch::channel(false);
-    Arc::new(Hub::new(
-        ServerSettings::default(),
-        Arc::new(Metrics::new()),
-        controls,
-        paths,
-        stopping,
-    ))
+fn client_of_session() -> (EyeTribe, crossbeam_channel::Receiver<ControlRequest>) {
+    let (hub, asked) = Hub::alone(ServerSettings::default());
+    (EyeTribe::new(&Arc::new(hub)), asked)
 }
 
 fn say(client: &mut EyeTribe, text: &str) -> Vec<Value> {
@@ -143,8 +136,7 @@ fn ended(stage: Stage) -> TimedRecord {
 
 #[test]
 fn a_client_calibrates_with_its_own_points() {
-    let (controls, asked) = crossbeam_channel::bounded(8);
-    let mut client = EyeTribe::new(&hub(controls));
+    let (mut client, asked) = client_of_session();
     let took = |answer: Result<(), String>| {
         let request: ControlRequest = asked.try_recv().unwrap();
         let control = request.control.clone();
@@ -209,8 +201,7 @@ fn a_client_calibrates_with_its_own_points() {
 
 #[test]
 fn what_the_session_refuses_the_client_is_told() {
-    let (controls, asked) = crossbeam_channel::bounded(8);
-    let mut client = EyeTribe::new(&hub(controls));
+    let (mut client, asked) = client_of_session();
     let start = r#"{"category":"calibration","request":"start","values":{"pointcount":9}}"#;
     say(&mut client, start);
     asked

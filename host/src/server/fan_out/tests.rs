@@ -4,21 +4,12 @@ use super::*;
 use crate::record::Interval;
 
 fn hub(client_queue: usize) -> Hub {
-    let (controls, _) = crossbeam_channel::bounded(1);
-    let (paths, _) = crossbeam_channel::bounded(1);
-    let (_, stopping) = watch::channel(false);
     let settings = ServerSettings {
         client_queue,
         max_clients: 2,
         ..ServerSettings::default()
     };
-    Hub::new(
-        settings,
-        Arc::new(Metrics::new()),
-        controls,
-        paths,
-        stopping,
-    )
+    Hub::alone(settings).0
 }
 
 fn blink(onset_us: u64) -> Outgoing {

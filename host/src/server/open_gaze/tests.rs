@@ -17,17 +17,7 @@ fn client(shared: &Arc<Mutex<OpenGazeShared>>) -> OpenGaze {
 fn client_of(
     shared: &Arc<Mutex<OpenGazeShared>>,
 ) -> (OpenGaze, crossbeam_channel::Receiver<ControlRequest>) {
-    let (controls, asked) = crossbeam_channel::bounded(4);
-    let (_, stopping) = tokio::sync::watch::channel(false);
-    let metrics = Arc::new(crate::metrics::Metrics::new());
-    let (paths, _) = crossbeam_channel::bounded(1);
-    let hub = Hub::new(
-        ServerSettings::default(),
-        metrics,
-        controls,
-        paths,
-        stopping,
-    );
+    let (hub, asked) = Hub::alone(ServerSettings::default());
     (OpenGaze::new(Arc::clone(shared), Arc::new(hub)), asked)
 }
 

@@ -1,28 +1,22 @@
 //! The request port and the backbone, without sockets.
 
 use super::*;
-use crate::metrics::Metrics;
 use crate::personal::PersonalMessage;
 use crate::record::{Calibration, CalibrationResult, Purpose};
 use crate::server::{Control, ControlRequest, ServerSettings};
 
 fn shared() -> Arc<PupilShared> {
     // Nobody listens: as when the tracking stage has ended.
-    shared_with(crossbeam_channel::bounded(1).0)
+    shared_of_session().0
 }
 
-fn shared_with(controls: crossbeam_channel::Sender<ControlRequest>) -> Arc<PupilShared> {
-    let (_, stopping) = tokio::sync::watch::channel(false);
-    let metrics = Arc::new(Metrics::new());
-    let (paths, _) = crossbeam_channel::bounded(1);
-    let hub = Hub::new(
-        ServerSettings::default(),
-        metrics,
-        controls,
-        paths,
-        stopping,
-    );
-    Arc::new(PupilShared::new(Arc::new(hub), 50021, 50022))
+fn shared_of_session() -> (
+    Arc<PupilShared>,
+    crossbeam_channel::Receiver<ControlRequest>,
+) {
+    let (hub, asked) = Hub::alone(ServerSettings::default());
+    let shared = PupilShared::new(Arc::new(hub), 50021, 50022);
+    (Arc::new(shared), asked)
 }
 
 fn ask(shared: &Arc<PupilShared>, request: &str) -> String {
@@ -135,8 +129,7 @@ fn publish(client: &mut Speaker, subject: &str, more: Value) {
 
 #[test]
 fn a_client_with_targets_of_its_own_says_afterwards_where_they_were() {
-    let (controls, asked) = crossbeam_channel::bounded(4);
-    let shared = shared_with(controls);
+    let (shared, asked) = shared_of_session();
     shared.time_offset_us.store(1_000_000, Relaxed);
     let mut client = Speaker::publishing(Arc::clone(&shared));
     publish(
@@ -204,8 +197,7 @@ fn a_client_with_targets_of_its_own_says_afterwards_where_they_were() {
 
 #[test]
 fn reference_data_that_cannot_be_used_are_refused_aloud() {
-    let (controls, asked) = crossbeam_channel::bounded(4);
-    let shared = shared_with(controls);
+    let (shared, asked) = shared_of_session();
     let mut client = Speaker::publishing(Arc::clone(&shared));
     let mut backbone = shared.backbone.subscribe();
     for ref_data in [
@@ -231,8 +223,7 @@ fn reference_data_that_cannot_be_used_are_refused_aloud() {
 
 #[test]
 fn c_starts_the_session_and_a_result_that_is_not_good_enough_is_discarded() {
-    let (controls, asked) = crossbeam_channel::bounded(4);
-    let shared = shared_with(controls);
+    let (shared, asked) = shared_of_session();
     let mut remote = Speaker::asking(Arc::clone(&shared));
     assert_eq!(remote.command("C"), "OK");
     let CalibrateMessage::Start(start) = message(asked.try_recv().unwrap()) else {
