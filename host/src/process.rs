@@ -96,6 +96,10 @@ impl Recording {
 /// # Errors
 /// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
 /// line is printed.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "each_observation tells that it has opened the input before it gives an observation"
+)]
 pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64, ProcessError> {
     let Chain {
         mut vision,
