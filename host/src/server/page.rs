@@ -376,7 +376,11 @@ async fn read_messages(mut reader: SplitStream<WebSocket>, mut session: Session)
             Ok(Message::Text(text)) => session.hear(text.as_bytes()).await,
             Ok(Message::Binary(bytes)) => session.hear(&bytes).await,
             Ok(Message::Ping(_) | Message::Pong(_)) => ControlFlow::Continue(()),
-            Ok(Message::Close(_)) => return close_code::NORMAL,
+            Ok(Message::Close(_)) => {
+                // The library answers it while it is asked for more.
+                let _ = tokio::time::timeout(LAST_WORD, reader.next()).await;
+                return close_code::NORMAL;
+            }
             Err(error) => {
                 if is_oversize(&error) {
                     session.hear_oversize();

@@ -258,3 +258,15 @@ fn a_ping_is_answered_between_records() {
     running.publish(&blink(1));
     assert_eq!(page.hear_record()["type"], "blink");
 }
+
+#[test]
+fn a_client_that_closes_is_answered_with_its_code() {
+    let running = Running::start("close", ServerSettings::default());
+    let mut page = WebSocketClient::connect(&running, "/events?types=");
+    assert_eq!(page.hear_record()["type"], "header");
+    // Code 1000, masked by zeros.
+    page.0
+        .write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8])
+        .unwrap();
+    assert_eq!(page.hear(), (8, 1000u16.to_be_bytes().to_vec()));
+}
