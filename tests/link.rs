@@ -159,6 +159,35 @@ fn a_board_that_starts_anew_is_set_up_anew() {
     assert!(pair.turn_until(1_000, |pair| pair.lamp.level() == 1) < 1_000);
 }
 
+#[test]
+fn the_strobe_stops_while_the_camera_rests_and_goes_on_when_it_wakes() {
+    let exposures_in_a_second = |pair: &mut Pair| {
+        // What was said a moment ago is obeyed.
+        pair.turn_until(50, |_| false);
+        pair.news.clear();
+        pair.turn_until(1_000, |_| false);
+        let exposures = |news: &&BoardNews| matches!(news, BoardNews::Exposed { .. });
+        pair.news.iter().filter(exposures).count()
+    };
+    let mut pair = Pair::new(1);
+    pair.turn_until(200, |pair| pair.conversation.is_running());
+    // Every 100 ms.
+    assert!((9..=11).contains(&exposures_in_a_second(&mut pair)));
+    pair.conversation.strobe(false);
+    assert_eq!(exposures_in_a_second(&mut pair), 0);
+    // A board that starts anew meanwhile is not told to strobe.
+    (pair.board, pair.lamp) = board(pair.line.clone());
+    let found_ms = pair.turn_until(5_000, |pair| pair.news.contains(&BoardNews::Running));
+    assert!(found_ms < 5_000);
+    assert_eq!(exposures_in_a_second(&mut pair), 0);
+    pair.conversation.strobe(true);
+    assert!((9..=11).contains(&exposures_in_a_second(&mut pair)));
+    // Both before anything was said: the last word counts.
+    pair.conversation.strobe(false);
+    pair.conversation.strobe(true);
+    assert!((9..=11).contains(&exposures_in_a_second(&mut pair)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

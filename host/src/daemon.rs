@@ -17,7 +17,7 @@ mod scanpath;
 mod tracking;
 mod vision;
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -156,6 +156,7 @@ impl Daemon {
         let (control_sender, controls) = crossbeam_channel::bounded(CONTROL_QUEUE);
         let shown = ShownSlot::default();
         let keep_every = Arc::new(AtomicU32::new(1));
+        let camera_rests = Arc::new(AtomicBool::new(false));
         let eyes = EyesInUse::new(Mutex::new(personal.eyes()));
         let (news_sender, news) = crossbeam_channel::bounded(1);
         let (board_sender, board) = config
@@ -164,7 +165,8 @@ impl Daemon {
             .map(|port| {
                 let (sender, inputs) = channel::events(BOARD_QUEUE);
                 let sink = BoardSink::new(port, config.board.plan(), inputs, stop.clone())
-                    .counting_in(demand.clone());
+                    .counting_in(demand.clone())
+                    .resting_with(Arc::clone(&camera_rests));
                 (sender, sink)
             })
             .unzip();
@@ -234,6 +236,7 @@ impl Daemon {
             demand: demand.clone(),
             idle_after: config.power.idle_after(),
             keep_every,
+            is_resting: camera_rests,
         };
 
         let mut daemon = Daemon {

@@ -118,6 +118,8 @@ struct OpenVisit {
 #[derive(Debug)]
 pub struct Conversation {
     plan: BoardPlan,
+    /// Whether the plan's strobe, if it has one, is wanted now.
+    is_strobing: bool,
     phase: Phase,
     session: u32,
     seq: u32,
@@ -139,6 +141,7 @@ impl Conversation {
     pub fn new(plan: BoardPlan, nonce: u32) -> Self {
         Conversation {
             plan,
+            is_strobing: true,
             phase: Phase::Greeting,
             session: nonce,
             seq: 0,
@@ -180,6 +183,27 @@ impl Conversation {
             message,
             said: None,
         });
+    }
+
+    /// Whether the camera looks, and wants trigger and light; at the beginning it does. A board
+    /// with a strobe is told of each change.
+    pub fn strobe(&mut self, is_wanted: bool) {
+        if self.is_strobing == is_wanted {
+            return;
+        }
+        self.is_strobing = is_wanted;
+        let Some(message) = self.strobe_now() else {
+            return;
+        };
+        let is_strobe = |command: &Command| matches!(command.message, HostMessage::Strobe(_));
+        let open = self.commands.iter_mut().find(|command| is_strobe(command));
+        if let Some(open) = open {
+            // What was not answered yet is overtaken.
+            let said = None;
+            *open = Command { message, said };
+        } else if self.phase != Phase::Greeting {
+            self.command(message);
+        }
     }
 
     /// The gaze came to an object; gives the number of the visit.
@@ -375,14 +399,14 @@ impl Conversation {
     }
 
     fn greet(&mut self, now: Timestamp, out: &mut Vec<u8>) {
-        let strobe = HostMessage::Strobe(self.plan.strobe);
         let outputs = self.plan.outputs.iter();
         let outputs =
             outputs.map(|(output, settings)| HostMessage::Output(*output, settings.clone()));
         // Those of an earlier greeting that was not heard are still there.
         if self.commands.is_empty() {
-            self.commands = std::iter::once(strobe)
-                .filter(|_| self.plan.strobe.is_some())
+            self.commands = self
+                .strobe_now()
+                .into_iter()
                 .chain(outputs)
                 .map(|message| Command {
                     message,
@@ -399,6 +423,12 @@ impl Conversation {
             silence_ms: self.plan.silence_ms,
         };
         self.say(now, hello, out);
+    }
+
+    /// What a board with a strobe is to do with it now.
+    fn strobe_now(&self) -> Option<HostMessage> {
+        let strobe = self.plan.strobe?;
+        Some(HostMessage::Strobe(self.is_strobing.then_some(strobe)))
     }
 
     fn ping(&mut self, now: Timestamp, out: &mut Vec<u8>) {

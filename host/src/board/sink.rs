@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -71,6 +73,8 @@ pub struct BoardSink {
     stop: StopFlag,
     /// Where a board that acts on gaze counts while it answers.
     demand: Demand,
+    /// Whether the camera is off because nobody uses gaze: it needs no trigger and no light then.
+    camera_rests: Arc<AtomicBool>,
     zero: Instant,
 }
 
@@ -88,6 +92,7 @@ impl BoardSink {
             inputs,
             stop,
             demand: Demand::default(),
+            camera_rests: Arc::default(),
             zero: Instant::now(),
         }
     }
@@ -95,6 +100,12 @@ impl BoardSink {
     /// Counts users of gaze where others do.
     pub fn counting_in(mut self, demand: Demand) -> Self {
         self.demand = demand;
+        self
+    }
+
+    /// Stops the strobe while the camera rests.
+    pub fn resting_with(mut self, camera_rests: Arc<AtomicBool>) -> Self {
+        self.camera_rests = camera_rests;
         self
     }
 
@@ -140,6 +151,7 @@ impl BoardSink {
             for input in self.inputs.try_iter() {
                 self.take(&input, now, &mut conversation, &mut said);
             }
+            conversation.strobe(!self.camera_rests.load(Relaxed));
             conversation.step(now, &mut said, &mut news);
             line.write(&said)?;
             said.clear();

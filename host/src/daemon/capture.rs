@@ -1,6 +1,6 @@
 //! The thread of the source: opens it, reads it, and opens it again when it is lost.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub(super) struct CaptureThread {
     pub(super) idle_after: Option<Duration>,
     /// Every how many-th frame of a live source is taken.
     pub(super) keep_every: Arc<AtomicU32>,
+    /// Set while the source is closed because nobody uses gaze; the board's strobe follows.
+    pub(super) is_resting: Arc<AtomicBool>,
 }
 
 /// How reading a source ended.
@@ -122,7 +124,9 @@ impl CaptureThread {
         self.metrics
             .set_state(Activity::Idle, "nobody uses gaze: the camera is off");
         info!("nobody uses gaze: the camera is off until somebody does");
+        self.is_resting.store(true, Relaxed);
         self.demand.wait();
+        self.is_resting.store(false, Relaxed);
         // From here on the watchdog wants to see frames, or attempts.
         self.metrics
             .set_state(Activity::Starting, "opening the camera");
