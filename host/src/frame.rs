@@ -1,5 +1,7 @@
 //! One picture from a camera or a file, as grey values.
 
+use std::time::Duration;
+
 use gaze_protocol::Timestamp;
 
 /// Where a frame stands in its source; written to the `frame` field of a sample.
@@ -32,6 +34,8 @@ pub struct Frame {
     pub height: usize,
     /// Grey values, `[height, width]` row-major, 0 black to 255 white.
     pub luma: Vec<u8>,
+    /// How long it took to unpack a compressed picture; none for any other.
+    pub decoding: Option<Duration>,
     /// Why the picture could not be read; such a frame still gets its sample.
     pub error: Option<String>,
 }
@@ -46,6 +50,7 @@ impl Frame {
             width: 0,
             height: 0,
             luma: Vec::new(),
+            decoding: None,
             error: None,
         }
     }
@@ -55,6 +60,7 @@ impl Frame {
         self.seq = seq;
         self.name = FrameName::Number;
         self.captured_at = captured_at;
+        self.decoding = None;
     }
 
     /// Sets the size of a readable picture and hands out the buffer of `width * height` bytes,

@@ -30,6 +30,8 @@ pub struct Metrics {
 pub enum Stage {
     /// From exposure until the decoded frame is in the newest-frame slot.
     Capture,
+    /// Unpacking a compressed picture; a part of the capture.
+    Decoding,
     /// One frame through the networks.
     Vision,
     /// One observation through calibration, filter and events.
@@ -40,8 +42,9 @@ pub enum Stage {
 
 impl Stage {
     /// All stages, in the order of the data flow.
-    pub const ALL: [Stage; 4] = [
+    pub const ALL: [Stage; 5] = [
         Stage::Capture,
+        Stage::Decoding,
         Stage::Vision,
         Stage::Tracking,
         Stage::EndToEnd,
@@ -51,6 +54,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Stage::Capture => "capture",
+            Stage::Decoding => "decoding",
             Stage::Vision => "vision",
             Stage::Tracking => "tracking",
             Stage::EndToEnd => "end_to_end",

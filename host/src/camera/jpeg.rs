@@ -1,6 +1,7 @@
 //! JPEG pictures, alone or one after the other (MJPEG), as grey values.
 
 use std::io::{self, BufRead, Cursor};
+use std::time::Instant;
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
@@ -109,8 +110,14 @@ impl JpegPicture {
         size_of(Cursor::new(&self.bytes))
     }
 
-    /// Writes the picture's grey values into `frame`, or why it cannot be read.
+    /// Writes the picture's grey values into `frame`, or why it cannot be read, and how long it took.
     pub(super) fn decode(&mut self, frame: &mut Frame) {
+        let began = Instant::now();
+        self.unpack(frame);
+        frame.decoding = Some(began.elapsed());
+    }
+
+    fn unpack(&mut self, frame: &mut Frame) {
         if !self.is_complete {
             frame.fail("the JPEG picture is cut short");
             return;

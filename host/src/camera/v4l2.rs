@@ -319,6 +319,17 @@ mod tests {
     }
 
     #[test]
+    fn how_long_a_jpeg_buffer_took_is_told_and_of_a_grey_one_nothing() {
+        assert_eq!(taken(layout(PixelFormat::Grey, 4), &[0; 8]).decoding, None);
+        let mut jpeg = Vec::new();
+        Encoder::new(&mut jpeg, 90)
+            .encode(&[9; 8], 4, 2, ColorType::Luma)
+            .unwrap();
+        let frame = taken(layout(PixelFormat::Mjpeg, 0), &jpeg);
+        assert!(frame.decoding.is_some_and(|took| !took.is_zero()));
+    }
+
+    #[test]
     fn a_jpeg_buffer_is_decoded_and_what_follows_the_picture_is_ignored() {
         let mut jpeg = Vec::new();
         Encoder::new(&mut jpeg, 95)

@@ -170,6 +170,9 @@ impl CaptureThread {
                 let age = clock.age(frame.captured_at.as_us());
                 self.metrics.record(Stage::Capture, age);
             }
+            if let Some(took) = frame.decoding {
+                self.metrics.record(Stage::Decoding, took);
+            }
             self.metrics.count(Counter::FramesCaptured);
             if frame.error.is_some() {
                 self.metrics.count(Counter::FramesUnreadable);

@@ -92,6 +92,7 @@ pub(super) struct Pace {
 
 #[derive(Debug, Deserialize)]
 struct Stages {
+    decoding: Option<Latency>,
     vision: Option<Latency>,
 }
 
@@ -108,6 +109,8 @@ pub(super) struct Watched {
     /// Frames a second, as measured.
     pub rate_per_s: Option<f32>,
     pub view: Option<View>,
+    /// Median time to unpack a picture; none when the camera does not compress.
+    pub decoding_ms: Option<f32>,
     /// Median time of the networks for a frame.
     pub vision_ms: Option<f32>,
 }
@@ -202,14 +205,17 @@ fn ask(
             source: header.source.clone(),
             rate_per_s: rate(&times_us),
             view: status.as_ref().and_then(|status| status.view),
-            vision_ms: status
-                .as_ref()
-                .and_then(|status| status.stages.vision.as_ref())
-                .map(|latency| latency.p50_us as f32 * 1e-3),
+            decoding_ms: median_of(status, |stages| stages.decoding.as_ref()),
+            vision_ms: median_of(status, |stages| stages.vision.as_ref()),
         }),
         _ => Err("the daemon sends no samples".to_owned()),
     };
     (running, watched)
+}
+
+fn median_of(status: &Option<Status>, stage: fn(&Stages) -> Option<&Latency>) -> Option<f32> {
+    let latency = stage(&status.as_ref()?.stages)?;
+    Some(latency.p50_us as f32 * 1e-3)
 }
 
 /// One page of the daemon's.
@@ -239,35 +245,40 @@ fn look(config: &Config) -> Result<Watched, String> {
     let mut vision = setup::vision(config, &models, false).map_err(|error| in_words(&error))?;
     let mut source =
         camera::open(spec, &config.source.settings()).map_err(|error| in_words(&error))?;
-    let (mut times_us, mut took_us) = (Vec::new(), Vec::new());
+    let (mut times_us, mut decoding, mut took) = (Vec::new(), Vec::new(), Vec::new());
     let (mut frame, mut view) = (Frame::new(), None);
     // First the camera alone, whose rate slow networks would hide; then the networks, a few frames at
     // least.
     let began = Instant::now();
-    while began.elapsed() < LOOK_FOR || took_us.len() < FEWEST_FRAMES {
+    while began.elapsed() < LOOK_FOR || took.len() < FEWEST_FRAMES {
         match source.capture(&mut frame) {
             Ok(Captured::Frame) => {}
             Ok(Captured::EndOfStream) => break,
             Err(error) => return Err(in_words(&error)),
         }
+        decoding.extend(frame.decoding);
         if began.elapsed() < LOOK_FOR / 2 {
             times_us.push(frame.captured_at.as_us());
             continue;
         }
         let step_began = Instant::now();
         let observation = vision.step(&frame).map_err(|error| in_words(&error))?;
-        took_us.push(step_began.elapsed().as_micros() as u64);
+        took.push(step_began.elapsed());
         view = Some(View::of(&frame, &observation));
     }
-    took_us.sort_unstable();
     Ok(Watched {
         source: source.description(),
         rate_per_s: rate(&times_us),
         view,
-        vision_ms: took_us
-            .get(took_us.len() / 2)
-            .map(|median_us| *median_us as f32 * 1e-3),
+        decoding_ms: median_ms(&mut decoding),
+        vision_ms: median_ms(&mut took),
     })
+}
+
+fn median_ms(times: &mut [Duration]) -> Option<f32> {
+    times.sort_unstable();
+    let median = times.get(times.len() / 2)?;
+    Some(median.as_secs_f32() * 1e3)
 }
 
 /// Frames a second between the first and the last.

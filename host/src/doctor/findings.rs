@@ -15,7 +15,7 @@ use crate::vision::light::Light;
 /// A camera that gives less than this share of the rate asked for is slow.
 const SLOW: f32 = 0.8;
 
-/// The networks may take this share of the time between frames before they are close to too much.
+/// The networks, or unpacking, may take this share of the time between frames before it is close to too much.
 const BUSY: f32 = 0.75;
 
 /// A face darker than this has little contrast left for its eyes, of 255.
@@ -170,6 +170,19 @@ fn rate(watched: &Watched, asked_per_s: f32, daemon: &DaemonFacts) -> Finding {
                 status.pace.keep_every
             ),
             "less load on this machine, better cooling, or a lower source.frames_per_s",
+        );
+    }
+    if rate_per_s < SLOW * asked_per_s
+        && let Some(decoding_ms) = watched.decoding_ms
+        && decoding_ms * rate_per_s * 1e-3 > BUSY
+    {
+        return Finding::doubt(
+            "frame rate",
+            format!(
+                "{found}: this machine needs {decoding_ms:.0} ms to unpack a picture; the camera may give more"
+            ),
+            "format = \"yuyv\" or another that is not compressed, a smaller picture, or less load on \
+             this machine",
         );
     }
     if rate_per_s < SLOW * asked_per_s {
@@ -472,6 +485,7 @@ mod tests {
             source: "v4l2:video0 640x480 YUYV 30/s".to_owned(),
             rate_per_s: Some(rate_per_s),
             view: None,
+            decoding_ms: None,
             vision_ms: Some(vision_ms),
         }
     }
@@ -539,6 +553,29 @@ mod tests {
             ..watched(0.0, 1.0)
         };
         assert_eq!(level(&rate(&none, 30.0, &absent)), Level::Fault);
+    }
+
+    #[test]
+    fn a_rate_that_unpacking_limits_is_not_blamed_on_the_camera() {
+        let absent = DaemonFacts::Absent;
+        let at = |rate_per_s, decoding_ms| {
+            let watched = Watched {
+                decoding_ms: Some(decoding_ms),
+                ..watched(rate_per_s, 5.0)
+            };
+            rate(&watched, 30.0, &absent)
+        };
+        // 62 of the 62.5 ms between two pictures.
+        let limited = at(16.0, 62.0);
+        assert_eq!(level(&limited), Level::Doubt);
+        assert!(limited.found.contains("62 ms to unpack"), "{limited:?}");
+        assert!(limited.remedy.unwrap().contains("yuyv"));
+        // 6 of 67 ms: the camera is slow.
+        let slow = at(15.0, 6.0);
+        assert_eq!(level(&slow), Level::Doubt);
+        assert!(slow.remedy.unwrap().contains("more light"));
+        // 30 of 33 ms, and every picture is there.
+        assert_eq!(level(&at(30.0, 30.0)), Level::Fine);
     }
 
     #[test]
