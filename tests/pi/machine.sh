@@ -73,8 +73,8 @@ modules() {
     done | awk '!seen[$0]++'
 }
 
-# The disk keeps the camera's and the loop device's modules alone: all of them are 400 MB.
-modules vivid loop autofs4 | while read -r file; do
+# The disk keeps the modules of the camera, the loop device and input devices alone: all of them are 400 MB.
+modules vivid loop autofs4 evdev uinput | while read -r file; do
     to=$system/usr/lib/modules/$version/${file#*/modules/"$version"/}
     mkdir -p "$(dirname "$to")"
     cp "$file" "$to"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a living room does to the service: trials of the Debian package on a running machine.
 #
-#   trials.sh FOLDER TRIAL…        as root; FOLDER holds gazed.deb and newer.deb
+#   trials.sh FOLDER TRIAL…        as root; FOLDER holds gazed.deb, newer.deb and gazed-gpio with its unit
 #
 # `cargo xtask pi` runs all of them in the virtual Pi. On a real one use a card that you can spare: the
 # trials set the clock, fill the disk and purge the package with its profiles.
@@ -18,7 +18,7 @@ subscriber=
 say() { echo "  $*"; }
 fail() {
     echo "FAILED: $*"
-    systemctl status gazed --no-pager --lines 20
+    systemctl status 'gazed*' --no-pager --full --lines 20
     exit 1
 }
 must() { "$@" > /run/said 2>&1 || fail "$*: $(cat /run/said)"; }
@@ -55,8 +55,32 @@ samples() {
     from=$(n_samples)
     within "$2" "[ \$(n_samples) -ge $((from + $1)) ]"
 }
-# The journal's messages of the service since a moment.
-said_since() { journalctl --unit gazed --since "@$1" --output cat --no-pager; }
+# A moment in the journal, and the service's messages after it. Not a time: the clock is set in between.
+moment() { journalctl --lines 1 --quiet --show-cursor --output cat | sed -n 's/^-- cursor: //p'; }
+said_since() { journalctl --unit gazed --after-cursor "$1" --output cat --no-pager; }
+# Other settings for a while: settings < FILE, then own_settings.
+settings() {
+    [ -e /var/tmp/gazed.toml ] || cp /etc/gazed/gazed.toml /var/tmp/gazed.toml
+    cat > /etc/gazed/gazed.toml
+    must systemctl restart gazed
+}
+own_settings() {
+    mv /var/tmp/gazed.toml /etc/gazed/gazed.toml
+    must systemctl restart gazed
+}
+# Says lines to the daemon and stays connected, printing what comes: to be run in the background.
+tell() {
+    exec perl -MIO::Socket::UNIX -e '
+        my $daemon = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!\n";
+        $| = 1;
+        print $daemon "$_\n" for @ARGV[1 .. $#ARGV];
+        print while <$daemon>;' "$socket" "$@"
+}
+# What the service has resident now, and had at most.
+memory() {
+    awk '/VmRSS/ { now = $2 } /VmHWM/ { most = $2 } END { printf "%.1f MiB, at most %.1f", now / 1024, most / 1024 }' \
+        "/proc/$(of_service MainPID)/status"
+}
 marks_of_profiles() { find "$profiles" -type f -exec sha256sum {} + | sort; }
 
 # Installed, the service comes up by itself and says when it is ready.
@@ -84,7 +108,7 @@ subscriber() {
         fail "ben is not in the group gaze and was let in"
     fi
     say "ben: $(cat /run/said)"
-    say "memory with one subscriber: $(awk '/VmRSS/ { printf "%.1f MiB", $2 / 1024 }' "/proc/$(of_service MainPID)/status"), peak $(awk '/VmHWM/ { printf "%.1f MiB", $2 / 1024 }' "/proc/$(of_service MainPID)/status")"
+    say "memory with one subscriber: $(memory)"
 }
 
 # Each pixel format that the camera has, asked for by name.
@@ -93,11 +117,11 @@ formats() {
     for format in grey yuyv uyvy nv12 rgb24 mjpeg; do
         sed "s/^#: format = .*/format = \"$format\"/" /var/tmp/gazed.toml > /etc/gazed/gazed.toml
         local from
-        from=$(date +%s)
+        from=$(moment)
         must systemctl restart gazed
         # The camera may rest until somebody wants its pictures.
         subscribe
-        within 60 "said_since $from | grep -q -E 'reading|trying again'"
+        within 60 "said_since '$from' | grep -q -E 'reading|trying again'"
         if said_since "$from" | grep -q "trying again"; then
             say "$format: $(said_since "$from" | grep "trying again")"
         else
@@ -121,9 +145,9 @@ camera() {
     samples 5 60
     for n in $(seq 20); do
         local from
-        from=$(date +%s)
+        from=$(moment)
         basename "$device" > "$driver/unbind"
-        within 20 "said_since $from | grep -q 'trying again'"
+        within 20 "said_since '$from' | grep -q 'trying again'"
         within 20 "modprobe --remove $module"
         [ ! -e /dev/video0 ] || fail "the camera is still there"
         must modprobe "$module"
@@ -186,6 +210,41 @@ disk() {
     unsubscribe
 }
 
+# Nobody listens and the camera goes off; somebody does, and it is on again. The time is from asking to the first sample.
+waking() {
+    local n from asker asked first took took_all=
+    from=$(moment)
+    settings << 'SETTINGS'
+[power]
+idle_after_s = 1
+SETTINGS
+    for n in $(seq 10); do
+        within 60 "said_since '$from' | grep -q 'the camera is off until'"
+        from=$(moment)
+        # Connected already, and asks when told to: its own start does not count.
+        coproc ASK { perl -MIO::Socket::UNIX -e '
+            my $daemon = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "$ARGV[0]: $!\n";
+            $| = 1;
+            print "connected\n";
+            <STDIN>;
+            print $daemon "{\"type\":\"subscribe\",\"types\":[\"sample\"]}\n";
+            while (<$daemon>) { next unless /"type":"sample"/; print; last }
+            <STDIN>' "$socket"; }
+        asker=$ASK_PID
+        read -r -t 60 first <&"${ASK[0]}" || fail "the daemon takes no client"
+        asked=$EPOCHREALTIME
+        echo >&"${ASK[1]}"
+        read -r -t 60 first <&"${ASK[0]}" || fail "no sample after a rest"
+        took=$(((${EPOCHREALTIME/./} - ${asked/./}) / 1000))
+        took_all+="$took $(sed 's/.*"latency_us":\([0-9]*\).*/\1/' <<< "$first")"$'\n'
+        echo >&"${ASK[1]}"
+        wait "$asker" 2> /dev/null
+    done
+    say "from subscribing to the first sample, of which from exposure to sample, ms:"
+    say "$(awk 'NF { printf "%d (%d)  ", $1, $2 / 1000 }' <<< "$took_all")"
+    own_settings
+}
+
 # A profile, made elsewhere (an emulated machine is too slow for a session): the service uses it.
 profile() {
     gazed users import "$here/anna.toml" --state "$profiles" > /run/said 2>&1 || fail "$(cat /run/said)"
@@ -197,6 +256,186 @@ profile() {
     grep -q '"user":"anna"' "$seen" || fail "the profile is not in use: $(head -n 1 "$seen" | cut -c 1-400)"
     say "$(gazed users list --state "$profiles")"
     unsubscribe
+}
+
+# gazed-gpio on the machine's own GPIO chip: what its lines do, as the kernel saw it.
+pins() {
+    local chip=/dev/gpiochip0 trace=/sys/kernel/tracing
+    local lamp switch changes
+    mountpoint -q /sys/kernel/debug || must mount -t debugfs debugfs /sys/kernel/debug
+    mountpoint -q $trace || must mount -t tracefs tracefs $trace
+    cp "$here/gazed-gpio" /usr/bin/gazed-gpio
+    cp "$here/gazed-gpio.service" /etc/systemd/system/gazed-gpio.service
+    if grep -q pl061 /sys/kernel/debug/gpio; then
+        # The virtual Pi's chip: eight lines, and no group as Raspberry Pi OS has it.
+        say "$(grep pl061 /sys/kernel/debug/gpio)"
+        mkdir -p /etc/systemd/system/gazed-gpio.service.d
+        cat > /etc/systemd/system/gazed-gpio.service.d/lines.conf << 'UNIT'
+[Service]
+ExecStart=
+ExecStart=/usr/bin/gazed-gpio --switch 0 --lamp 1 --group dialout
+ExecStopPost=
+ExecStopPost=/usr/bin/gazed-gpio --switch 0 --lamp 1 --off
+UNIT
+        must groupadd --system gpio
+        must chown root:gpio $chip
+        must chmod 660 $chip
+    fi
+    must systemctl daemon-reload
+    must systemctl start gazed-gpio
+    lamp=$(line_of lamp) switch=$(line_of switch)
+    say "the kernel's lines: $(grep -o 'gazed [a-z]* *) out [hilo]*' /sys/kernel/debug/gpio | tr -s ' \n' ' ')"
+    echo 1 > $trace/events/gpio/gpio_value/enable
+
+    # By hand: gazed's own test of a board.
+    echo > $trace/trace
+    gazed board test --port /run/gazed-gpio/board > /run/said 2>&1 || fail "gazed board test: $(cat /run/said)"
+    changes=$(changes_of "$lamp" "$switch" | awk '{ printf "%s%s %s", comma, $2, $3; comma = ", " }')
+    say "gazed board test: $(grep -c '^ok' /run/said) steps; the lines: $changes"
+    [ "$changes" = "lamp on, lamp off, switch on, switch off, lamp on, lamp off" ] || fail "these are not the changes"
+
+    # By looking: an object that is larger than the screen. Then what must put the lamp out.
+    settings << 'SETTINGS'
+[source]
+source = "synthetic:1"
+[events.blink]
+longest_frame_interval_ms = 2000
+# An emulated processor may give less than a sample a second, and an old one is no word of a look.
+[objects]
+absent_after_ms = 5000
+[board]
+port = "/run/gazed-gpio/board"
+silence_ms = 5000
+[board.lamp]
+object = "all"
+dwell_ms = 100
+hold_ms = 10000
+SETTINGS
+    local scene='{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"all","box":[-200,-200,500,500]}]}'
+    local what pid teller
+    for what in "gazed stands still" "gazed is killed" "gazed-gpio is killed" "gazed-gpio stands still"; do
+        within 60 is_active
+        within 60 "[ -e /run/gazed-gpio/board ]"
+        tell "$scene" '{"type":"subscribe","types":["sample","object_enter","object_leave"]}' > /run/told 2>&1 &
+        teller=$!
+        within 120 "grep -q object_enter /run/told"
+        within 120 "[ \$(level_of lamp) = hi ]"
+        pid=$(systemctl show "${what%% *}" --property MainPID --value)
+        echo > $trace/trace
+        echo "$what" > $trace/trace_marker
+        case $what in
+            *still) kill -STOP "$pid" ;;
+            *killed) kill -KILL "$pid" ;;
+        esac
+        within 20 "changes_of $lamp $switch | grep -q 'lamp off'"
+        say "$what: $(changes_of "$lamp" "$switch" | awk '
+            $2 == "began" { began = $1 }
+            $3 == "off" { printf "the lamp is off %.0f ms later\n", ($1 - began) * 1000; exit }')"
+        kill -CONT "$pid" 2> /dev/null
+        kill "$teller" 2> /dev/null
+        wait "$teller" 2> /dev/null
+    done
+    own_settings
+    must systemctl stop gazed-gpio
+    echo 0 > $trace/events/gpio/gpio_value/enable
+    rm -rf /usr/bin/gazed-gpio /etc/systemd/system/gazed-gpio.service /etc/systemd/system/gazed-gpio.service.d
+    must systemctl daemon-reload
+    ! grep -q pl061 /sys/kernel/debug/gpio || must groupdel gpio
+}
+# The kernel's number of a line that gazed-gpio has, and what is on it.
+line_of() { sed -n "s/^ gpio-\([0-9]*\) .*|gazed $1 .*/\1/p" /sys/kernel/debug/gpio; }
+level_of() { grep -o "|gazed $1 .*" /sys/kernel/debug/gpio | awk '{ print $5 }'; }
+# The kernel's trace as `SECONDS lamp on`; settings to what a line is already are left out.
+changes_of() {
+    awk -v lamp="$1" -v contact="$2" '
+        { match($0, /[0-9]+\.[0-9]+: /); at = substr($0, RSTART, RLENGTH - 2) }
+        /tracing_mark_write: / { print at, "began"; is_on["lamp"] = 1 }
+        /gpio_value: / {
+            name = $(NF - 2) == lamp ? "lamp" : $(NF - 2) == contact ? "switch" : ""
+            if (name != "" && $NF != is_on[name] + 0) { is_on[name] = $NF; print at, name, $NF ? "on" : "off" }
+        }' /sys/kernel/tracing/trace
+}
+
+# The gaze as a mouse: what comes out of the kernel's device is what the stream says.
+pointer() {
+    must modprobe uinput
+    must udevadm trigger --settle --name-match=uinput
+    say "$(stat --format '%A %U:%G %n' /dev/uinput)"
+    mkdir -p /etc/systemd/system/gazed.service.d
+    cat > /etc/systemd/system/gazed.service.d/pointer.conf << 'UNIT'
+[Service]
+SupplementaryGroups=gaze-input
+DeviceAllow=/dev/uinput rw
+UNIT
+    must systemctl daemon-reload
+    settings << 'SETTINGS'
+[source]
+source = "synthetic:1"
+[events.blink]
+longest_frame_interval_ms = 2000
+[outputs]
+pointer = { clicks = "anywhere", dwell_ms = 400 }
+SETTINGS
+    local device reader
+    subscribe
+    samples 3 60
+    device=$(grep -l '^gazed pointer$' /sys/class/input/event*/device/name | cut -d / -f 5)
+    [ -n "$device" ] || fail "there is no mouse: $(journalctl --unit gazed --output cat --no-pager | grep pointer)"
+    # `struct input_event` of a machine of 64 bits; a line for each report.
+    perl -e '
+        open my $device, "<:raw", "/dev/input/$ARGV[0]" or die "$ARGV[0]: $!\n";
+        $| = 1;
+        while (sysread($device, my $event, 24) == 24) {
+            my ($s, $us, $type, $code, $value) = unpack "q q S S l", $event;
+            $at[$code] = $value if $type == 3;
+            print "button $value\n" if $type == 1;
+            print "at ", $at[0] // "-", " ", $at[1] // "-", "\n" if $type == 0 && $type_before == 3;
+            $type_before = $type;
+        }' "$device" > /run/mouse 2>&1 &
+    reader=$!
+    samples 100 300
+    unsubscribe
+    kill "$reader"
+    wait "$reader" 2> /dev/null
+    # The stream, followed as host/src/server/pointer.rs does.
+    perl -e '
+        open my $mouse, "<", "/run/mouse" or die;
+        my (@found, $presses, $releases);
+        while (<$mouse>) {
+            push @found, [$1, $2] if /^at (\d+) (\d+)/;
+            $presses++ if /^button 1/;
+            $releases++ if /^button 0/;
+        }
+        sub place { map { my $share = $_ < 0 ? 0 : $_ > 1 ? 1 : $_; int($share * 65535 + 0.5) } @_ }
+        open my $stream, "<", $ARGV[0] or die;
+        my (%told, $fixation, $onset_us, $is_down);
+        my ($clicked, $n_due) = (-1, 0);
+        my $por = qr/"por":\{[^}]*"x":([-\d.e]+),"y":([-\d.e]+)\}/;
+        while (<$stream>) {
+            ($fixation, $onset_us) = ($1, $2) if /"type":"event_(?:begin|update)","id":(\d+),"event":"fixation","onset_us":(\d+)/;
+            undef $fixation if /"type":"fixation".*"id":(\d+)/ && defined $fixation && $1 >= $fixation;
+            my $was_down = $is_down;
+            $is_down = 0 if /"type":"sample"/;
+            next unless /"type":"(?:sample|event_begin|event_update|fixation)"/ && /$por/;
+            if (/"type":"sample"/ && !$was_down && !/"low_confidence"/ && defined $fixation && $fixation != $clicked) {
+                my ($t_us) = /"t_us":(\d+)/;
+                ($clicked, $is_down, $n_due) = ($fixation, 1, $n_due + 1) if $t_us - $onset_us >= 400_000;
+            }
+            /$por/;
+            my ($x, $y) = place($1, $2);
+            # The last digit may have been rounded the other way.
+            for my $near ($x - 1 .. $x + 1) { $told{"$near $_"} = 1 for $y - 1 .. $y + 1 }
+        }
+        my $strange = grep { !$told{"@$_"} } @found;
+        printf "%d places, %d of them not in the stream; %d presses and %d releases, %d fixations were seen for 0.4 s\n",
+            scalar @found, $strange, $presses, $releases, $n_due;
+        exit(@found < 20 || $strange > 0 || $presses == 0 || abs($presses - $releases) > 1 || abs($presses - $n_due) > 1);
+    ' "$seen" > /run/said 2>&1 || fail "the mouse does not follow the gaze: $(cat /run/said)"
+    say "$(cat "/sys/class/input/$device/device/name"), /dev/input/$device: $(cat /run/said)"
+    say "memory with a face, which gazed renders itself: $(memory)"
+    rm -r /etc/systemd/system/gazed.service.d
+    must systemctl daemon-reload
+    own_settings
 }
 
 # Killed 50 times at random moments: it is back each time, with its profile.
@@ -230,14 +469,14 @@ watchdog() {
         restarts=$(of_service NRestarts)
         pid=$(of_service MainPID)
         samples 3 60
-        from=$(date +%s)
+        from=$(moment)
         for task in "/proc/$pid/task/"*; do
             [ "$(cat "$task/comm")" = "$thread" ] && break
         done
         strace --output /dev/null --attach "$(basename "$task")" --inject all:delay_enter=600000000 2> /dev/null &
         tracer=$!
         local began=$SECONDS
-        within 90 "said_since $from | grep -q -i watchdog"
+        within 90 "said_since '$from' | grep -q -i watchdog"
         # The debugger would hold the thread beyond its death.
         kill -KILL "$tracer"
         wait "$tracer" 2> /dev/null
@@ -290,11 +529,14 @@ started() {
 recording() {
     runuser --login anna --command "nohup gazed record cut --acknowledge --socket $socket > acknowledged 2>&1 &"
     within 60 "[ \$(tail -n 1 ~anna/acknowledged | tr -dc 0-9) -ge 20 ]"
-    say "records that are said to be safe: $(tail -n 1 ~anna/acknowledged)"
+    # The recorder's word went to a file that nobody has synced, and would go with the power.
+    tail -n 1 ~anna/acknowledged | tr -dc 0-9 > /var/tmp/safe
+    sync /var/tmp/safe
+    say "records that are said to be safe: $(cat /var/tmp/safe)"
 }
 recorded() {
     local safe kept
-    safe=$(tail -n 1 ~anna/acknowledged | tr -dc 0-9)
+    safe=$(cat /var/tmp/safe)
     kept=$(runuser --login anna --command "gazed replay cut --out -" | wc -l)
     [ "$kept" -ge "$safe" ] || fail "$kept records of $safe that were said to be safe"
     say "$kept records were read again; $safe were said to be safe"

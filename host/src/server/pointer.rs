@@ -19,7 +19,7 @@
 //! put into by a drop-in of its own, because whoever can write there can type and click as anybody:
 //!
 //! ```text
-//! # groupadd --system gaze-input; /etc/systemd/system/gazed.service.d/pointer.conf
+//! # /etc/systemd/system/gazed.service.d/pointer.conf; the package has made the group
 //! [Service]
 //! SupplementaryGroups=gaze-input
 //! DeviceAllow=/dev/uinput rw

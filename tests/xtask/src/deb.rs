@@ -145,11 +145,30 @@ pub fn program(target: Architecture) -> Result<PathBuf> {
     Ok(target.release_folder().join("gazed"))
 }
 
+/// The release build of `gazed-gpio`, which has a lockfile and a target folder of its own.
+pub fn gpio_program(target: Architecture) -> Result<PathBuf> {
+    let folder = root().join("firmware/boards/linux");
+    run(cargo_for(target, &["build", "--release"])?
+        .current_dir(&folder)
+        .env_remove("CARGO_TARGET_DIR"))?;
+    let built = folder.join("target");
+    let built = match target.is_this_machine() {
+        true => built,
+        false => built.join(ARM64),
+    };
+    Ok(built.join("release/gazed-gpio"))
+}
+
 /// `cargo build --release` for a machine, of these parts of the host.
 pub fn release(target: Architecture, parts: &[&str]) -> Result<Command> {
     let arguments = [&["build", "--release", "-p", "gaze-host"], parts].concat();
+    cargo_for(target, &arguments)
+}
+
+/// `cargo` with the compiler for a machine.
+fn cargo_for(target: Architecture, arguments: &[&str]) -> Result<Command> {
     if target.is_this_machine() {
-        return Ok(cargo(&arguments));
+        return Ok(cargo(arguments));
     }
     ensure!(
         target == Architecture::Arm64,

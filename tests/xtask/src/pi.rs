@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
-use crate::deb::{Architecture, pack, program, version};
+use crate::deb::{Architecture, gpio_program, pack, program, version};
 use crate::machine::{Clock, Machine};
 use crate::shell::{root, scratch};
 
@@ -16,21 +16,31 @@ pub struct PiArgs {
     /// A program for arm64 that is built already
     #[arg(long, value_name = "FILE")]
     binary: Option<std::path::PathBuf>,
-    /// Trials of tests/pi/trials.sh to run instead of all; `install` is run before them
+    /// Trials of tests/pi/trials.sh, `reboot` and `power` to run instead of all; `install` is run before them
     trials: Vec<String>,
 }
 
-/// Trials between one start of the machine and the next.
-const BEFORE_REBOOT: &[&str] = &[
+/// The trials after `install`, in their order; `reboot` and `power` are done to the machine from outside.
+const ALL: &[&str] = &[
     "subscriber",
     "formats",
+    "waking",
     "profile",
+    "pins",
+    "pointer",
     "camera",
     "clock",
     "disk",
     "kills",
     "watchdog",
     "upgrade",
+    "reboot",
+    "started",
+    "recording",
+    "power",
+    "started",
+    "recorded",
+    "removal",
 ];
 
 /// Installs the package in the virtual Pi and puts it through its trials. The transcript is kept.
@@ -42,11 +52,15 @@ pub fn run_all(arguments: &PiArgs) -> Result<()> {
     let version = version()?;
     let newer = pack(&binary, Architecture::Arm64, &format!("{version}+newer"))?;
     let package = pack(&binary, Architecture::Arm64, &version)?;
+    let gpio = gpio_program(Architecture::Arm64)?;
+    let gpio_unit = root().join("firmware/boards/linux/gazed-gpio.service");
     let script = root().join("tests/pi/trials.sh");
     let profile = root().join("tests/pi/anna.toml");
-    let files: [(&Path, &str); 4] = [
+    let files: [(&Path, &str); 6] = [
         (&package, "gazed.deb"),
         (&newer, "newer.deb"),
+        (&gpio, "gazed-gpio"),
+        (&gpio_unit, "gazed-gpio.service"),
         (&script, "trials.sh"),
         (&profile, "anna.toml"),
     ];
@@ -64,22 +78,20 @@ pub fn run_all(arguments: &PiArgs) -> Result<()> {
 }
 
 fn trials(machine: &mut Machine, chosen: &[String]) -> Result<()> {
-    let try_out = |machine: &mut Machine, names: &[&str]| {
-        machine
-            .ok(&format!(
-                "PATIENCE=4 bash /payload/trials.sh /payload {}",
-                names.join(" ")
-            ))
-            .map(|_| ())
+    let chosen: Vec<&str> = match chosen {
+        [] => ALL.to_vec(),
+        chosen => chosen.iter().map(String::as_str).collect(),
     };
-    try_out(machine, &["install"])?;
-    if !chosen.is_empty() {
-        let chosen: Vec<&str> = chosen.iter().map(String::as_str).collect();
-        return try_out(machine, &chosen);
+    for trial in [&["install"], chosen.as_slice()].concat() {
+        match trial {
+            "reboot" => machine.reboot()?,
+            "power" => machine.cut_power()?,
+            trial => {
+                machine.ok(&format!(
+                    "PATIENCE=4 bash /payload/trials.sh /payload {trial}"
+                ))?;
+            }
+        }
     }
-    try_out(machine, BEFORE_REBOOT)?;
-    machine.reboot()?;
-    try_out(machine, &["started", "recording"])?;
-    machine.cut_power()?;
-    try_out(machine, &["started", "recorded", "removal"])
+    Ok(())
 }
