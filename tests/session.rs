@@ -7,7 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use gaze_calibration::{
-    CalibrationInput, CalibrationModel, CameraSetup, Intrinsics, Profile, ScreenGeometry, UserName,
+    CalibrationInput, CalibrationModel, CameraSetup, Intrinsics, NetworkHashes, Profile,
+    ScreenGeometry, UserName,
 };
 use gaze_host::frame::Frame;
 use gaze_host::inference::Engine;
@@ -156,6 +157,10 @@ fn camera() -> CameraSetup {
     }
 }
 
+fn networks() -> NetworkHashes {
+    gaze_host::setup::networks(&Models::embedded().unwrap())
+}
+
 /// Mean angle between gaze and target, degrees.
 fn error_deg(
     seen: &[(PointOfRegard, CalibrationInput)],
@@ -194,7 +199,7 @@ fn calibrate(seed: u64) -> Outcome {
     };
     let mut session = Session::new(options, screen).unwrap();
     let seconds = setup.run(&mut session);
-    let profile: Profile = session.profile(camera(), None, 0).unwrap();
+    let profile: Profile = session.profile(camera(), networks(), None, 0).unwrap();
     let model = profile.model;
     let still = setup.test();
     let (mut moved, mut recentred) = (Vec::new(), Vec::new());
@@ -210,7 +215,7 @@ fn calibrate(seed: u64) -> Outcome {
         moved.push(error_deg(&seen, &model, &screen));
         // More than drift: recentring is refused, and gaze stays as it was.
         let after = session
-            .profile(camera(), Some(&profile), 0)
+            .profile(camera(), networks(), Some(&profile), 0)
             .map_or(model, |profile| profile.model);
         recentred.push(error_deg(&seen, &after, &screen));
     }

@@ -42,7 +42,8 @@ pub use model::{
 pub use pairing::{FrameGaze, Pairing, TargetRow, TargetsError, pair, parse_targets};
 pub use pose::fit_with_pose;
 pub use profile::{
-    CameraSetup, Eyes, FittedKind, Fitting, Intrinsics, MadeBy, Profile, ProfileError,
+    CameraSetup, Eyes, FittedKind, Fitting, Intrinsics, MadeBy, NetworkHashes, Profile,
+    ProfileError,
 };
 pub use quality::{Measures, Quality, TargetQuality, judge};
 pub use screen::{ScreenError, ScreenGeometry, ScreenPose, Sight};

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! format = "gazed-profile"        four header lines, in this order
-//! version = 2
+//! version = 3
 //! bytes = 1234                    length of what follows the header
 //! checksum = "1c291ca3"           CRC-32 (IEEE) of what follows the header
 //!
-//! user = "anna"                   the rest: [camera], [screen], [model], [fitting],
-//!                                 [quality], [validation]
+//! user = "anna"                   the rest: [networks], [camera], [screen], [model],
+//!                                 [fitting], [quality], [validation]
 //! ```
+//!
+//! Version 2 is the same without `[networks]`.
 
 mod error;
 
@@ -23,8 +25,11 @@ use crate::quality::Quality;
 use crate::screen::ScreenGeometry;
 use crate::user::UserName;
 
-/// Version of the file format that this program writes and reads.
-pub const PROFILE_VERSION: u32 = 2;
+/// Version of the file format that this program writes.
+pub const PROFILE_VERSION: u32 = 3;
+
+/// The oldest version that this program reads.
+pub const OLDEST_VERSION: u32 = 2;
 
 /// First line of every profile.
 const FORMAT_LINE: &str = "format = \"gazed-profile\"";
@@ -53,6 +58,17 @@ pub struct Intrinsics {
     pub cx_px: f32,
     /// Principal point, y.
     pub cy_px: f32,
+}
+
+/// The networks that gaze came from, each by the SHA-256 of its file in hex: another network errs in
+/// other ways, and its features mean other things.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkHashes {
+    /// The landmark network, which says how the head is turned and where the eyes are.
+    pub landmarks: String,
+    /// The eye network, which says where they look.
+    pub eyes: String,
 }
 
 /// Which eyes gaze is taken from.
@@ -143,6 +159,9 @@ pub struct Profile {
     pub made_by: MadeBy,
     /// The eyes it holds for.
     pub eyes: Eyes,
+    /// The networks it was made with; none when it came from a file of version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<NetworkHashes>,
     /// The camera it was made with.
     pub camera: CameraSetup,
     /// The screen it was made on.
@@ -194,7 +213,8 @@ impl Profile {
 
     /// The same profile after recentring with this camera and before this screen: its model moved
     /// by this tangent. It holds for them from then on: the correction is one of directions, which
-    /// knows neither pixels nor sizes, and what a new place of the screen adds is in the shift.
+    /// knows neither pixels nor sizes, and what a new place of the screen adds is in the shift. Other
+    /// networks have other gains, which no shift mends: it stays one of those it was made with.
     pub fn recentred(
         &self,
         shift: [f32; 2],
@@ -232,6 +252,11 @@ impl Profile {
         }
         if self.camera.frame_size_px.contains(&0) {
             return refuse("camera.frame_size_px", "at least 1 px");
+        }
+        if let Some(NetworkHashes { landmarks, eyes }) = &self.networks
+            && ![landmarks, eyes].iter().all(|hash| is_sha256(hash))
+        {
+            return refuse("networks", "SHA-256 in 64 digits 0-9 and a-f");
         }
         let Intrinsics {
             fx_px,
@@ -295,11 +320,10 @@ fn checked_body<'t>(text: &'t str, path: &Path) -> Result<&'t str, ProfileError>
     let found: u32 = next_line()
         .and_then(|line| line.strip_prefix("version = ")?.parse().ok())
         .ok_or_else(|| not_a_profile("its second line is not version = NUMBER"))?;
-    if found != PROFILE_VERSION {
+    if !(OLDEST_VERSION..=PROFILE_VERSION).contains(&found) {
         return Err(ProfileError::UnknownVersion {
             path: path.to_owned(),
             found,
-            supported: PROFILE_VERSION,
         });
     }
     let expected_bytes: usize = next_line()
@@ -327,6 +351,13 @@ fn checked_body<'t>(text: &'t str, path: &Path) -> Result<&'t str, ProfileError>
         });
     }
     Ok(rest)
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// CRC-32 (IEEE 802.3), as on the wire and in recordings.

@@ -1,6 +1,6 @@
-//! Whether a profile still holds for the camera and screen in use.
+//! Whether a profile still holds for the camera, screen and networks in use.
 
-use crate::profile::{CameraSetup, Intrinsics, MadeBy, Profile};
+use crate::profile::{CameraSetup, Intrinsics, MadeBy, NetworkHashes, Profile};
 use crate::screen::ScreenGeometry;
 
 /// Sides of a screen differ when they do so by more than this, mm: a ruler's reading error.
@@ -15,7 +15,7 @@ const TILT_TOLERANCE_RAD: f32 = 0.0087;
 /// The lens differs when a focal length does so by more than this share.
 const FOCAL_TOLERANCE: f32 = 0.01;
 
-/// Why a profile does not hold for the present camera and screen.
+/// Why a profile does not hold for the present camera, screen and networks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StaleReason {
     /// Another camera.
@@ -50,6 +50,37 @@ pub enum StaleReason {
     },
     /// The screen stands elsewhere relative to the camera.
     ScreenPose,
+    /// Another network.
+    Network {
+        /// `eye` or `landmark`.
+        name: &'static str,
+        /// Hash in the profile.
+        profile: String,
+        /// Hash now.
+        now: String,
+    },
+    /// Nobody knows with which networks it was made.
+    UnknownNetworks,
+}
+
+impl StaleReason {
+    /// Whether one target is enough to make the profile hold again. Gains and curvature are a
+    /// network's own: where that is another, a shift leaves them wrong.
+    pub fn can_be_recentred(&self) -> bool {
+        !matches!(
+            self,
+            StaleReason::Network { .. } | StaleReason::UnknownNetworks
+        )
+    }
+
+    /// What makes gaze good again, for the person who reads the reason.
+    pub fn remedy(&self) -> &'static str {
+        if self.can_be_recentred() {
+            "recentre or calibrate again"
+        } else {
+            "calibrate again"
+        }
+    }
 }
 
 impl std::fmt::Display for StaleReason {
@@ -77,15 +108,30 @@ impl std::fmt::Display for StaleReason {
             StaleReason::ScreenPose => {
                 f.write_str("made with the screen elsewhere relative to the camera")
             }
+            StaleReason::Network { name, profile, now } => write!(
+                f,
+                "made with another {name} network ({profile:.8}, now {now:.8})"
+            ),
+            StaleReason::UnknownNetworks => {
+                f.write_str("made by a gazed that did not say with which networks")
+            }
         }
     }
 }
 
 impl Profile {
-    /// Why the profile does not hold for this camera and screen; empty when it does.
+    /// Why the profile does not hold for this camera, this screen and these networks; empty when it
+    /// does.
     ///
-    /// A resolution that is not known on either side is not compared.
-    pub fn stale_reasons(&self, camera: &CameraSetup, screen: &ScreenGeometry) -> Vec<StaleReason> {
+    /// A resolution that is not known on either side is not compared. Networks that are not known
+    /// are taken for others: they may be, and gaze that is off by degrees must not be called valid,
+    /// while half a minute of calibrating settles it.
+    pub fn stale_reasons(
+        &self,
+        camera: &CameraSetup,
+        screen: &ScreenGeometry,
+        networks: &NetworkHashes,
+    ) -> Vec<StaleReason> {
         let mut reasons = Vec::new();
         // A recording does not tell its camera's name.
         if self.camera.id != camera.id && self.made_by != MadeBy::Recording {
@@ -120,6 +166,22 @@ impl Profile {
         {
             reasons.push(StaleReason::ScreenPose);
         }
+        let Some(made_with) = &self.networks else {
+            reasons.push(StaleReason::UnknownNetworks);
+            return reasons;
+        };
+        for (name, profile, now) in [
+            ("landmark", &made_with.landmarks, &networks.landmarks),
+            ("eye", &made_with.eyes, &networks.eyes),
+        ] {
+            if profile != now {
+                reasons.push(StaleReason::Network {
+                    name,
+                    profile: profile.clone(),
+                    now: now.clone(),
+                });
+            }
+        }
         reasons
     }
 }
@@ -140,19 +202,23 @@ fn differ(a: &[f32], b: &[f32], tolerance: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::tests::profile;
+    use crate::profile::tests::{networks, profile};
     use crate::screen::ScreenPose;
 
     #[test]
     fn a_profile_holds_for_the_setup_it_was_made_with() {
         let profile = profile();
         assert_eq!(
-            profile.stale_reasons(&profile.camera, &profile.screen),
+            profile.stale_reasons(&profile.camera, &profile.screen, &networks()),
             Vec::new()
         );
         // A resolution that became known says nothing about the calibration.
         let screen = profile.screen.with_size_px(1920, 1080).unwrap();
-        assert!(profile.stale_reasons(&profile.camera, &screen).is_empty());
+        assert!(
+            profile
+                .stale_reasons(&profile.camera, &screen, &networks())
+                .is_empty()
+        );
     }
 
     #[test]
@@ -170,7 +236,11 @@ mod tests {
                 tilt_rad: 0.0,
             })
             .unwrap();
-        let reasons = profile.stale_reasons(&camera, &screen);
+        let retrained = NetworkHashes {
+            eyes: "b".repeat(64),
+            ..networks()
+        };
+        let reasons = profile.stale_reasons(&camera, &screen, &retrained);
         let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
         assert_eq!(
             words,
@@ -179,13 +249,31 @@ mod tests {
                 "made with frames of 640x480 px, now 1280x720 px",
                 "made on a screen of 531x299 mm, now 600x340 mm",
                 "made with the screen elsewhere relative to the camera",
+                "made with another eye network (eeeeeeee, now bbbbbbbb)",
             ]
         );
         let mut lens = profile.camera.clone();
         lens.intrinsics.fx_px = 700.0;
         assert_eq!(
-            profile.stale_reasons(&lens, &profile.screen),
+            profile.stale_reasons(&lens, &profile.screen, &networks()),
             [StaleReason::Intrinsics]
+        );
+    }
+
+    #[test]
+    fn a_network_is_not_mended_by_recentring_and_one_that_nobody_knows_may_be_another() {
+        let mut profile = profile();
+        profile.networks = None;
+        let (camera, screen) = (profile.camera.clone(), profile.screen);
+        let recentred = profile.recentred([0.1, 0.0], camera.clone(), screen, 1);
+        for profile in [&profile, &recentred] {
+            let reasons = profile.stale_reasons(&camera, &screen, &networks());
+            assert_eq!(reasons, [StaleReason::UnknownNetworks]);
+            assert_eq!(reasons[0].remedy(), "calibrate again");
+        }
+        assert_eq!(
+            StaleReason::Intrinsics.remedy(),
+            "recentre or calibrate again"
         );
     }
 }

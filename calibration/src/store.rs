@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::profile::{CameraSetup, Profile, ProfileError};
+use crate::profile::{CameraSetup, NetworkHashes, Profile, ProfileError};
 use crate::screen::ScreenGeometry;
 use crate::user::UserName;
 
@@ -119,7 +119,8 @@ impl ProfileStore {
     }
 
     /// The person's profile in force or, where that does not hold for the present setup, the latest
-    /// older one that does: a profile for each camera, resolution and screen.
+    /// older one that does: a profile for each camera, resolution and screen, and after going back to
+    /// an older program the one made with its networks.
     ///
     /// # Errors
     /// As [`ProfileStore::load`]; an older profile that cannot be read is passed over.
@@ -128,9 +129,10 @@ impl ProfileStore {
         user: &UserName,
         camera: &CameraSetup,
         screen: &ScreenGeometry,
+        networks: &NetworkHashes,
     ) -> Result<Profile, ProfileError> {
         let present = self.load(user)?;
-        let holds = |profile: &Profile| profile.stale_reasons(camera, screen).is_empty();
+        let holds = |profile: &Profile| profile.stale_reasons(camera, screen, networks).is_empty();
         if holds(&present) {
             return Ok(present);
         }

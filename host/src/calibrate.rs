@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use gaze_calibration::{
     CalibrationError, CalibrationInput, CameraSetup, Eyes, FitOptions, FitReport, Fitting,
-    FrameGaze, Intrinsics, MadeBy, MeanError, Profile, ProfileError, TargetsError, UserName, fit,
-    pair, parse_targets,
+    FrameGaze, MadeBy, MeanError, Profile, ProfileError, TargetsError, UserName, fit, pair,
+    parse_targets,
 };
 
 use crate::clock::unix_now_s;
@@ -171,12 +171,7 @@ pub fn fit_recording(
         .iter()
         .max_by_key(|(_, count)| **count)
         .ok_or(CalibrateError::NoPictures)?;
-    let CameraMatrix {
-        fx_px,
-        fy_px,
-        cx_px,
-        cy_px,
-    } = config.vision.camera_matrix_px.map_or_else(
+    let lens = config.vision.camera_matrix_px.map_or_else(
         || CameraMatrix::guess(frame_size[0], frame_size[1]),
         CameraMatrix::from,
     );
@@ -185,15 +180,11 @@ pub fn fit_recording(
         created_unix_s: unix_now_s(),
         made_by: MadeBy::Recording,
         eyes: Eyes::Both,
+        networks: Some(setup::networks(&models)),
         camera: CameraSetup {
             id: RECORDING.to_owned(),
             frame_size_px: frame_size.map(|side| side as u32),
-            intrinsics: Intrinsics {
-                fx_px,
-                fy_px,
-                cx_px,
-                cy_px,
-            },
+            intrinsics: lens.into(),
         },
         screen,
         model: report.model,

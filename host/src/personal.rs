@@ -4,7 +4,8 @@
 //! `calibrate`, `recentre`, `click`, `user` and `undo` messages end at.
 
 use gaze_calibration::{
-    CameraSetup, Eyes, Intrinsics, Profile, ProfileStore, ScreenGeometry, Source, Upkeep, UserName,
+    CameraSetup, Eyes, NetworkHashes, Profile, ProfileStore, ScreenGeometry, Source, StaleReason,
+    Upkeep, UserName,
 };
 use gaze_protocol::{PointOfRegard, Span, Timestamp};
 use tracing::{info, warn};
@@ -54,6 +55,8 @@ pub struct PersonalSettings {
     pub given_screen: ScreenConfig,
     /// The camera's geometry where the vision stage does not guess it.
     pub lens: Option<CameraMatrix>,
+    /// The networks that gaze comes from.
+    pub networks: NetworkHashes,
     /// Whether clicks and dwells move the calibration in force.
     pub learns_from_use: bool,
 }
@@ -116,7 +119,9 @@ impl Personal {
         let described = Header {
             screen: ScreenRecord::of(self.screen()),
             user: self.user().map(ToString::to_string),
-            calibration: self.profile().map(CalibrationRecord::of),
+            calibration: self
+                .profile()
+                .map(|profile| CalibrationRecord::of(profile, &self.stale_reasons())),
             ..header.clone()
         };
         let is_another = described != *header;
@@ -270,7 +275,12 @@ impl Personal {
             .ok_or_else(|| "no frame has come yet".to_owned())?;
         let present = self.settings.profile.as_ref();
         let profile = session
-            .profile(camera, present, unix_now_s())
+            .profile(
+                camera,
+                self.settings.networks.clone(),
+                present,
+                unix_now_s(),
+            )
             .map_err(|error| error.to_string())?;
         store.save(&profile).map_err(|error| in_full(&error))?;
         // The first profile of this machine is used from now on, after a restart too.
@@ -313,6 +323,13 @@ impl Personal {
             .is_some_and(|session| session.purpose() == Purpose::Calibrate);
         if is_calibrating {
             return Err("a calibration is under way".to_owned());
+        }
+        let reasons = self.stale_reasons();
+        if let Some(reason) = reasons.iter().find(|reason| !reason.can_be_recentred()) {
+            return Err(format!(
+                "the calibration was {reason}, which one target does not mend: {}",
+                reason.remedy()
+            ));
         }
         let session = Session::recentre(
             profile.user.clone(),
@@ -456,24 +473,14 @@ impl Personal {
         if is_held || frame_size_px.contains(&0) {
             return false;
         }
-        let CameraMatrix {
-            fx_px,
-            fy_px,
-            cx_px,
-            cy_px,
-        } = self
+        let lens = self
             .settings
             .lens
             .unwrap_or_else(|| CameraMatrix::guess(size_px[0], size_px[1]));
         let camera = CameraSetup {
             id: id.clone(),
             frame_size_px,
-            intrinsics: Intrinsics {
-                fx_px,
-                fy_px,
-                cx_px,
-                cy_px,
-            },
+            intrinsics: lens.into(),
         };
         self.held_against = Some(camera);
         self.take_fitting(tracking);
@@ -488,20 +495,28 @@ impl Personal {
         let (Some(store), Some(profile)) = (&self.settings.store, &self.settings.profile) else {
             return;
         };
-        match store.load_for(&profile.user, camera, &self.settings.screen) {
+        match store.load_for(
+            &profile.user,
+            camera,
+            &self.settings.screen,
+            &self.settings.networks,
+        ) {
             Ok(fitting) => self.settings.profile = Some(fitting),
             // What was read at the start is still in force.
             Err(error) => warn!("older profiles are not looked at: {}", in_full(&error)),
         }
         for reason in self.stale_reasons() {
-            warn!("the calibration is stale: {reason}; recentre or calibrate again");
+            warn!("the calibration is stale: {reason}; {}", reason.remedy());
         }
         self.put_in_force(tracking);
     }
 
-    fn stale_reasons(&self) -> Vec<gaze_calibration::StaleReason> {
+    fn stale_reasons(&self) -> Vec<StaleReason> {
+        let PersonalSettings {
+            screen, networks, ..
+        } = &self.settings;
         match (&self.settings.profile, &self.held_against) {
-            (Some(profile), Some(camera)) => profile.stale_reasons(camera, &self.settings.screen),
+            (Some(profile), Some(camera)) => profile.stale_reasons(camera, screen, networks),
             _ => Vec::new(),
         }
     }

@@ -93,6 +93,18 @@ pub struct CalibrationRecord {
     pub data_loss: Option<f32>,
     /// x and y of each target.
     pub targets_mm: Vec<[f32; 2]>,
+    /// Why it does not hold for this camera, this screen and these networks; null while it does.
+    #[serde(default)]
+    pub stale: Option<StaleRecord>,
+}
+
+/// Why a profile does not hold, and what helps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StaleRecord {
+    /// In words, the remedy included.
+    pub message: String,
+    /// Whether recentring is enough; if not, only a calibration is.
+    pub can_recentre: bool,
 }
 
 /// A network, by name and content.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use gaze_calibration::{
-    Eyes, Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry, ScreenPose, UserName,
+    Eyes, NetworkHashes, Profile, ProfileError, ProfileStore, ScreenError, ScreenGeometry,
+    ScreenPose, StaleReason, UserName,
 };
 use gaze_models::{Model, ModelError, Models, ScanpathModels};
 use gaze_signal::SettingProblem;
@@ -65,6 +66,10 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
     let profile = profile(config)?;
     let screen = screen(&config.screen, profile.as_ref())?;
     let models = models(config)?;
+    let networks = networks(&models);
+    let reasons = profile.as_ref().map_or(Vec::new(), |profile| {
+        profile.stale_reasons(&profile.camera, &screen, &networks)
+    });
     let mut vision = vision(config, &models, is_independent)?;
     vision.use_eyes(profile.as_ref().map_or(Eyes::Both, |profile| profile.eyes));
     let sigma_limit_rad = config
@@ -75,7 +80,7 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         screen,
         calibration: profile
             .as_ref()
-            .map(|profile| calibration(profile, &screen)),
+            .map(|profile| calibration(profile, &reasons)),
         sigma_limit_rad,
         filter: config.filter.is_on.then_some(config.filter.one_euro),
         events: config.events,
@@ -88,7 +93,9 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         frame_size_px: None,
         models: models.iter().map(model_record).collect(),
         user: config.user.name.clone(),
-        calibration: profile.as_ref().map(CalibrationRecord::of),
+        calibration: profile
+            .as_ref()
+            .map(|profile| CalibrationRecord::of(profile, &reasons)),
         screen: ScreenRecord::of(&screen),
     };
     let personal = Personal::new(PersonalSettings {
@@ -96,6 +103,7 @@ pub fn chain(config: &Config, is_independent: bool) -> Result<Chain, SetupError>
         screen,
         given_screen: config.screen.clone(),
         lens: given_lens(config),
+        networks,
         learns_from_use: config.user.learns_from_use,
         profile,
     });
@@ -133,6 +141,14 @@ pub fn models(config: &Config) -> Result<Models, SetupError> {
         Some(folder) => Models::load_dir(folder)?,
         None => Models::embedded()?,
     })
+}
+
+/// The networks that a profile holds for.
+pub fn networks(models: &Models) -> NetworkHashes {
+    NetworkHashes {
+        landmarks: models.landmarks.sha256.clone(),
+        eyes: models.eyes.sha256.clone(),
+    }
 }
 
 /// The scanpath transformer that the settings name, for live scenes.
@@ -287,12 +303,15 @@ fn profile(config: &Config) -> Result<Option<Profile>, SetupError> {
     Ok(Some(profiles(config)?.load(&UserName::new(name)?)?))
 }
 
-/// A profile holds for the screen it was made on; the size of the pictures is compared frame by
-/// frame.
-fn calibration(profile: &Profile, screen: &ScreenGeometry) -> Calibration {
-    let reasons = profile.stale_reasons(&profile.camera, screen);
-    for reason in &reasons {
-        warn!("the calibration of {} is stale: {reason}", profile.user);
+/// A profile holds for the screen it was made on and the networks it was made with; the size of the
+/// pictures is compared frame by frame.
+fn calibration(profile: &Profile, reasons: &[StaleReason]) -> Calibration {
+    for reason in reasons {
+        warn!(
+            "the calibration of {} is stale: {reason}; {}",
+            profile.user,
+            reason.remedy()
+        );
     }
     Calibration {
         model: profile.model,

@@ -1,7 +1,7 @@
 //! What several tests build on.
 
 use gaze_calibration::{
-    CalibrationModel, CameraSetup, Eyes, Fitting, Intrinsics, MadeBy, Profile, Quality,
+    CalibrationModel, CameraSetup, Eyes, Fitting, MadeBy, NetworkHashes, Profile, Quality,
     ScreenGeometry, UserName,
 };
 use gaze_protocol::Timestamp;
@@ -12,31 +12,29 @@ use crate::vision::{CameraMatrix, Observation};
 /// A camera of which nothing is known but the size of its pictures.
 pub(crate) fn camera(id: &str, frame_size_px: [u32; 2]) -> CameraSetup {
     let [width, height] = frame_size_px.map(|side| side as usize);
-    let CameraMatrix {
-        fx_px,
-        fy_px,
-        cx_px,
-        cy_px,
-    } = CameraMatrix::guess(width, height);
     CameraSetup {
         id: id.to_owned(),
         frame_size_px,
-        intrinsics: Intrinsics {
-            fx_px,
-            fy_px,
-            cx_px,
-            cy_px,
-        },
+        intrinsics: CameraMatrix::guess(width, height).into(),
     }
 }
 
-/// A profile made with this camera before a screen of 531 x 299 mm.
+/// Networks that no other test's are.
+pub(crate) fn networks() -> NetworkHashes {
+    NetworkHashes {
+        landmarks: "a".repeat(64),
+        eyes: "e".repeat(64),
+    }
+}
+
+/// A profile made with this camera and [`networks`] before a screen of 531 x 299 mm.
 pub(crate) fn profile(user: &str, camera: CameraSetup) -> Profile {
     Profile {
         user: UserName::new(user).unwrap(),
         created_unix_s: 1_767_225_600,
         made_by: MadeBy::Session,
         eyes: Eyes::Both,
+        networks: Some(networks()),
         camera,
         screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
         model: CalibrationModel::IDENTITY,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use gaze_calibration::{MadeBy, Profile, ProfileError, ProfileStore, UserName};
+use gaze_calibration::{MadeBy, NetworkHashes, Profile, ProfileError, ProfileStore, UserName};
 
 use crate::cli::UsersCommand;
 use crate::clock::civil_date;
@@ -131,6 +131,13 @@ fn show(store: &ProfileStore, user: &UserName) -> Result<String, UsersError> {
     line(
         "screen",
         format!("{:.0}x{:.0} mm{px}", screen.width_mm(), screen.height_mm()),
+    );
+    line(
+        "networks",
+        profile.networks.as_ref().map_or(
+            "not known: calibrate again".to_owned(),
+            |NetworkHashes { landmarks, eyes }| format!("landmarks {landmarks:.8}, eyes {eyes:.8}"),
+        ),
     );
     line("eyes", format!("{:?}", profile.eyes).to_lowercase());
     line(

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::{OLDEST_VERSION, PROFILE_VERSION};
+
 /// Why a profile cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
@@ -50,14 +52,14 @@ pub enum ProfileError {
         reason: &'static str,
     },
     /// The file comes from another version of this program.
-    #[error("{path} is a profile of version {found}; this program reads version {supported}")]
+    #[error(
+        "{path} is a profile of version {found}; this program reads versions {OLDEST_VERSION} to {PROFILE_VERSION}"
+    )]
     UnknownVersion {
         /// The file.
         path: PathBuf,
         /// Its version.
         found: u32,
-        /// What this program reads.
-        supported: u32,
     },
     /// The end is missing.
     #[error(

@@ -5,12 +5,20 @@ use crate::screen::ScreenPose;
 use gaze_protocol::PointOfRegard;
 use proptest::prelude::*;
 
+pub(crate) fn networks() -> NetworkHashes {
+    NetworkHashes {
+        landmarks: "a".repeat(64),
+        eyes: "e".repeat(64),
+    }
+}
+
 pub(crate) fn profile() -> Profile {
     Profile {
         user: UserName::new("anna").unwrap(),
         created_unix_s: 1_767_225_600,
         made_by: MadeBy::Session,
         eyes: Eyes::Both,
+        networks: Some(networks()),
         camera: CameraSetup {
             id: "usb-Example_Webcam-video-index0".to_owned(),
             frame_size_px: [640, 480],
@@ -56,7 +64,7 @@ fn path() -> &'static Path {
 fn a_profile_reads_back_as_it_was_written() {
     let text = profile().to_text().unwrap();
     assert_eq!(Profile::from_text(&text, path()).unwrap(), profile());
-    assert!(text.starts_with("format = \"gazed-profile\"\nversion = 2\nbytes = "));
+    assert!(text.starts_with("format = \"gazed-profile\"\nversion = 3\nbytes = "));
     // The whole file is TOML, header included.
     assert!(text.parse::<toml::Table>().is_ok());
 }
@@ -69,11 +77,11 @@ fn the_checksum_is_the_usual_crc_32() {
 #[test]
 fn a_newer_version_is_refused_naming_both() {
     let text = profile().to_text().unwrap();
-    let newer = text.replacen("version = 2", "version = 7", 1);
+    let newer = text.replacen("version = 3", "version = 7", 1);
     let error = Profile::from_text(&newer, path()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "anna.toml is a profile of version 7; this program reads version 2"
+        "anna.toml is a profile of version 7; this program reads versions 2 to 3"
     );
 }
 
@@ -101,15 +109,66 @@ fn an_edited_profile_is_refused() {
     assert!(matches!(error, ProfileError::Checksum { .. }));
 }
 
-/// The text with a good header for whatever its body says.
-fn resealed(text: &str, from: &str, to: &str) -> String {
-    assert!(text.contains(from), "{from} not in {text}");
-    let body = text.splitn(5, '\n').nth(4).unwrap().replacen(from, to, 1);
+/// A good header, and this body.
+fn sealed(version: u32, body: &str) -> String {
     format!(
-        "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
+        "{FORMAT_LINE}\nversion = {version}\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
         body.len(),
         crc32(body.as_bytes())
     )
+}
+
+fn body_of(text: &str) -> &str {
+    text.splitn(5, '\n').nth(4).unwrap()
+}
+
+/// The text edited by hand, with a good header for whatever its body says then.
+fn resealed(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from} not in {text}");
+    sealed(PROFILE_VERSION, &body_of(text).replacen(from, to, 1))
+}
+
+#[test]
+fn a_profile_edited_to_another_network_is_stale() {
+    let text = profile().to_text().unwrap();
+    let edited = resealed(&text, &networks().eyes, &"b".repeat(64));
+    let edited = Profile::from_text(&edited, path()).unwrap();
+    let reasons = edited.stale_reasons(&profile().camera, &profile().screen, &networks());
+    assert_eq!(reasons.len(), 1);
+    assert_eq!(
+        (reasons[0].to_string().as_str(), reasons[0].remedy()),
+        (
+            "made with another eye network (bbbbbbbb, now eeeeeeee)",
+            "calibrate again"
+        )
+    );
+    // A hash that none can be is no profile's.
+    let error = Profile::from_text(&resealed(&text, &networks().eyes, "8504aa86"), path());
+    assert!(matches!(
+        error,
+        Err(ProfileError::Value {
+            key: "networks",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn a_profile_of_the_version_before_is_read_and_knows_no_networks() {
+    let NetworkHashes { landmarks, eyes } = networks();
+    let section = format!("[networks]\nlandmarks = \"{landmarks}\"\neyes = \"{eyes}\"\n\n");
+    let text = profile().to_text().unwrap();
+    let body = body_of(&text);
+    assert!(body.contains(&section), "{body}");
+    let before = Profile::from_text(&sealed(2, &body.replacen(&section, "", 1)), path()).unwrap();
+    let expected = Profile {
+        networks: None,
+        ..profile()
+    };
+    assert_eq!(before, expected);
+    // Written again, it is one of this version that knows as little.
+    let text = before.to_text().unwrap();
+    assert_eq!(Profile::from_text(&text, path()).unwrap(), expected);
 }
 
 #[test]
@@ -298,11 +357,8 @@ proptest! {
 
     #[test]
     fn a_good_header_before_any_text_is_refused_without_a_panic(body in "[ -~\n]{0,200}") {
-        let text = format!(
-            "{FORMAT_LINE}\nversion = 2\nbytes = {}\nchecksum = \"{:08x}\"\n{body}",
-            body.len(),
-            crc32(body.as_bytes())
-        );
-        prop_assert!(Profile::from_text(&text, path()).is_err());
+        for version in OLDEST_VERSION..=PROFILE_VERSION {
+            prop_assert!(Profile::from_text(&sealed(version, &body), path()).is_err());
+        }
     }
 }

@@ -1,7 +1,6 @@
 use super::*;
 use crate::model::{CalibrationModel, Offset};
-use crate::profile::{Eyes, Fitting, Intrinsics, MadeBy};
-use crate::quality::Quality;
+use crate::profile::tests::{networks, profile as any_profile};
 
 /// A folder of its own for a test, removed when the test ends.
 struct Folder(PathBuf);
@@ -30,27 +29,11 @@ fn anna() -> UserName {
 fn profile(user: &str, shift: f32) -> Profile {
     Profile {
         user: UserName::new(user).unwrap(),
-        created_unix_s: 1,
-        made_by: MadeBy::Session,
-        eyes: Eyes::Both,
-        camera: CameraSetup {
-            id: "synthetic".to_owned(),
-            frame_size_px: [640, 480],
-            intrinsics: Intrinsics {
-                fx_px: 640.0,
-                fy_px: 640.0,
-                cx_px: 319.5,
-                cy_px: 239.5,
-            },
-        },
-        screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
         model: CalibrationModel::Offset(Offset {
             shift: [shift, 0.0],
             gain: [1.0; 2],
         }),
-        fitting: Fitting::default(),
-        quality: Quality::default(),
-        validation: None,
+        ..any_profile()
     }
 }
 
@@ -184,13 +167,36 @@ fn each_camera_finds_its_own_profile() {
     on_lap.camera.id = "lap".to_owned();
     store.save(&at_desk).unwrap();
     store.save(&on_lap).unwrap();
-    let found = |camera: &CameraSetup| store.load_for(&anna(), camera, &on_lap.screen).unwrap();
+    let found = |camera: &CameraSetup| {
+        store
+            .load_for(&anna(), camera, &on_lap.screen, &networks())
+            .unwrap()
+    };
     assert_eq!(found(&on_lap.camera), on_lap);
     assert_eq!(found(&at_desk.camera), at_desk);
     let mut unknown = at_desk.camera.clone();
     unknown.id = "third".to_owned();
     // None holds: the present one, which is stale then.
     assert_eq!(found(&unknown), on_lap);
+}
+
+#[test]
+fn a_program_with_the_networks_of_before_finds_the_profile_of_before() {
+    let folder = Folder::new("networks");
+    let store = folder.store();
+    let before = profile("anna", 0.1);
+    let mut after = profile("anna", 0.2);
+    let retrained = NetworkHashes {
+        eyes: "b".repeat(64),
+        ..networks()
+    };
+    after.networks = Some(retrained.clone());
+    store.save(&before).unwrap();
+    store.save(&after).unwrap();
+    for (networks, expected) in [(networks(), before), (retrained, after)] {
+        let found = store.load_for(&anna(), &expected.camera, &expected.screen, &networks);
+        assert_eq!(found.unwrap(), expected);
+    }
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::edid::{self, ConnectedScreen};
 use crate::frame::Frame;
 use crate::machine::Health;
 use crate::metrics::{Activity, View};
-use crate::record::{Header, Record, RecordKind};
+use crate::record::{Header, Record, RecordKind, StaleRecord};
 use crate::server::SERVICE_GROUP;
-use crate::setup;
+use crate::setup::{self, SetupError};
 
 /// How long frames are looked at.
 const LOOK_FOR: Duration = Duration::from_secs(2);
@@ -121,7 +121,11 @@ pub(super) enum ProfileFacts {
     None,
     /// It cannot be used; why, in words.
     Unusable(String),
-    Read(Box<Profile>),
+    Read {
+        profile: Box<Profile>,
+        /// Held against the screen of the settings and the networks.
+        stale: Option<StaleRecord>,
+    },
 }
 
 impl Facts {
@@ -298,10 +302,21 @@ fn profile(config: &Config) -> ProfileFacts {
         None => store.default_user(),
     };
     match user.and_then(|user| user.map(|user| store.load(&user)).transpose()) {
-        Ok(Some(profile)) => ProfileFacts::Read(Box::new(profile)),
+        Ok(Some(profile)) => held_against(config, profile)
+            .unwrap_or_else(|error| ProfileFacts::Unusable(error.to_string())),
         Ok(None) => ProfileFacts::None,
         Err(error) => ProfileFacts::Unusable(error.to_string()),
     }
+}
+
+fn held_against(config: &Config, profile: Profile) -> Result<ProfileFacts, SetupError> {
+    let networks = setup::networks(&setup::models(config)?);
+    let screen = setup::screen(&config.screen, Some(&profile))?;
+    let reasons = profile.stale_reasons(&profile.camera, &screen, &networks);
+    Ok(ProfileFacts::Read {
+        stale: StaleRecord::of(&reasons),
+        profile: Box::new(profile),
+    })
 }
 
 /// The groups of cameras, of the service's socket and of boards: those that are there, that are needed,

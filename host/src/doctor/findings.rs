@@ -316,7 +316,7 @@ fn screen(config: &Config, facts: &Facts) -> Finding {
         _ => None,
     };
     let of_profile = match &facts.profile {
-        ProfileFacts::Read(profile) => {
+        ProfileFacts::Read { profile, .. } => {
             Some((profile.screen.width_mm(), profile.screen.height_mm()))
         }
         _ => None,
@@ -384,13 +384,17 @@ fn profile(facts: &Facts) -> Finding {
             "`gazed users list` shows what there is; calibrate anew, or take an older one back with \
              `gazed users undo NAME`",
         ),
-        ProfileFacts::Read(profile) => {
+        ProfileFacts::Read { profile, stale } => {
+            let user = profile.user.to_string();
+            if let Some(stale) = stale {
+                return stale_profile(&user, Some(&stale.message));
+            }
             let camera = facts.watched.as_ref().ok().and_then(|watched| watched.view);
             let size_px = camera.map(|view| view.size_px.map(|side| side as u32));
             if size_px.is_some_and(|size_px| size_px != profile.camera.frame_size_px) {
-                return stale(&profile.user.to_string());
+                return stale_profile(&user, None);
             }
-            quality(&profile.user.to_string(), profile.quality.all.error_deg)
+            quality(&user, profile.quality.all.error_deg)
         }
     }
 }
@@ -407,7 +411,11 @@ fn profile_in_use(running: &Running) -> Finding {
         return uncalibrated();
     };
     if running.validity == Some(Validity::StaleCalibration) {
-        return stale(user);
+        let message = calibration
+            .stale
+            .as_ref()
+            .map(|stale| stale.message.as_str());
+        return stale_profile(user, message);
     }
     quality(user, calibration.accuracy_deg)
 }
@@ -420,10 +428,11 @@ fn uncalibrated() -> Finding {
     )
 }
 
-fn stale(user: &str) -> Finding {
+fn stale_profile(user: &str, why: Option<&str>) -> Finding {
+    let why = why.unwrap_or("this camera gives pictures of another size");
     Finding::doubt(
         "profile",
-        format!("{user}'s does not fit this camera, picture size or screen any more"),
+        format!("{user}'s does not hold any more: {why}"),
         "calibrate again",
     )
 }

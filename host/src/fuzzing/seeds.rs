@@ -94,6 +94,10 @@ fn profile() -> String {
         created_unix_s: 1_767_225_600,
         made_by: gaze_calibration::MadeBy::Session,
         eyes: gaze_calibration::Eyes::Both,
+        networks: Some(gaze_calibration::NetworkHashes {
+            landmarks: "a".repeat(64),
+            eyes: "e".repeat(64),
+        }),
         camera: gaze_calibration::CameraSetup {
             id: "usb-Example_Webcam-video-index0".to_owned(),
             frame_size_px: [640, 480],

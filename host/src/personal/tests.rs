@@ -2,8 +2,8 @@ use gaze_signal::{EventSettings, ObjectSettings};
 
 use super::*;
 use crate::config::Config;
-use crate::record::StartMessage;
-use crate::testing::{camera, nobody, profile};
+use crate::record::{StaleRecord, StartMessage};
+use crate::testing::{camera, networks, nobody, profile};
 use crate::tracking::TrackingSettings;
 
 const SMALL: [u32; 2] = [640, 480];
@@ -42,6 +42,7 @@ fn personal(store: &ProfileStore, given_screen: ScreenConfig) -> Personal {
         screen: ScreenGeometry::new(531.0, 299.0).unwrap(),
         given_screen,
         lens: None,
+        networks: networks(),
         learns_from_use: true,
     })
 }
@@ -74,10 +75,13 @@ fn another_user_gets_the_profile_that_fits_the_camera_in_use() {
 fn pictures_of_another_size_have_another_lens() {
     let (folder, _store) = folder(&[]);
     let store = ProfileStore::new(folder.path().join("profiles"));
+    let shipped = setup::networks(&gaze_models::Models::embedded().unwrap());
     for size in [LARGE, SMALL] {
-        store
-            .save(&profile("anna", camera("webcam", size)))
-            .unwrap();
+        let profile = Profile {
+            networks: Some(shipped.clone()),
+            ..profile("anna", camera("webcam", size))
+        };
+        store.save(&profile).unwrap();
     }
     let mut config = Config::default();
     config.user.name = Some("anna".to_owned());
@@ -88,6 +92,33 @@ fn pictures_of_another_size_have_another_lens() {
     assert_eq!(held_against, camera("webcam", LARGE));
     // The profile for that size is found, which it is by its lens too.
     assert_eq!(chain.personal.profile().unwrap().camera, held_against);
+}
+
+#[test]
+fn a_profile_of_another_eye_network_is_stale_and_asks_for_a_calibration() {
+    let mut before = profile("anna", camera("webcam", SMALL));
+    before.networks = Some(NetworkHashes {
+        eyes: "b".repeat(64),
+        ..networks()
+    });
+    let (_folder, store) = folder(&[before]);
+    let (mut personal, mut tracking) = (personal(&store, ScreenConfig::default()), tracking());
+    see(&mut personal, &mut tracking, SMALL);
+    let user = PersonalMessage::User(Some(name("anna")));
+    personal.take(&user, &mut tracking).unwrap();
+    let stale = StaleRecord::of(&personal.stale_reasons()).unwrap();
+    assert_eq!(
+        stale.message,
+        "made with another eye network (bbbbbbbb, now eeeeeeee): calibrate again"
+    );
+    assert!(!stale.can_recentre);
+    // A shift would leave the other network's gains and call them valid.
+    let recentre = PersonalMessage::Recentre(serde_json::from_str(r#"{"x":0.5,"y":0.5}"#).unwrap());
+    let why = personal.take(&recentre, &mut tracking).unwrap_err();
+    assert!(why.ends_with("calibrate again"), "{why}");
+    let calibrate = CalibrateMessage::Start(StartMessage::new(name("anna")));
+    let calibrate = PersonalMessage::Calibrate(calibrate);
+    personal.take(&calibrate, &mut tracking).unwrap();
 }
 
 #[test]
@@ -169,5 +200,5 @@ fn the_header_follows_the_profile_in_force() {
     let undo = PersonalMessage::Undo { profile: true };
     personal.take(&undo, &mut tracking).unwrap();
     assert!(personal.describe_in(&mut header));
-    assert_eq!(header.calibration, Some(CalibrationRecord::of(&first)));
+    assert_eq!(header.calibration, Some(CalibrationRecord::of(&first, &[])));
 }

@@ -1,18 +1,18 @@
 //! Turns what the stages produce into records.
 
-use gaze_calibration::{Profile, ScreenGeometry};
+use gaze_calibration::{Profile, ScreenGeometry, StaleReason};
 use gaze_protocol::{GazeEvent, GazeSample, OpenEvent as OpenGazeEvent, PointOfRegard};
 
 use super::{
     CalibrationRecord, Eye, Eyes, Face, Fixation, FrameRecord, Gaze, Head, Interval, ObjectVisit,
-    OpenEvent, Por, Pursuit, Record, Saccade, Sample, ScreenRecord,
+    OpenEvent, Por, Pursuit, Record, Saccade, Sample, ScreenRecord, StaleRecord,
 };
 use crate::frame::FrameName;
 use crate::vision::{EyeObservation, Observation};
 
 impl CalibrationRecord {
-    /// What a profile says of itself.
-    pub fn of(profile: &Profile) -> Self {
+    /// What a profile says of itself, and why it does not hold, where it does not.
+    pub fn of(profile: &Profile, stale: &[StaleReason]) -> Self {
         let quality = &profile.quality;
         let of_targets = quality.targets.iter();
         CalibrationRecord {
@@ -28,7 +28,22 @@ impl CalibrationRecord {
             targets_mm: of_targets
                 .map(|target| [target.target.x_mm, target.target.y_mm])
                 .collect(),
+            stale: StaleRecord::of(stale),
         }
+    }
+}
+
+impl StaleRecord {
+    /// None without a reason. What no shift mends decides the remedy.
+    pub fn of(reasons: &[StaleReason]) -> Option<Self> {
+        let gravest = reasons
+            .iter()
+            .min_by_key(|reason| reason.can_be_recentred())?;
+        let words: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        Some(StaleRecord {
+            message: format!("{}: {}", words.join("; "), gravest.remedy()),
+            can_recentre: gravest.can_be_recentred(),
+        })
     }
 }
 

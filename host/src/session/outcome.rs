@@ -1,8 +1,8 @@
 //! What came out of a session: the result that clients see, recentring, the path of pursuit.
 
 use gaze_calibration::{
-    CameraSetup, FitOptions, Fitting, MadeBy, MeanError, ModelKind, Profile, ScreenGeometry,
-    TargetQuality, TargetSample, fit,
+    CameraSetup, FitOptions, Fitting, MadeBy, MeanError, ModelKind, NetworkHashes, Profile,
+    ScreenGeometry, TargetQuality, TargetSample, fit,
 };
 use gaze_protocol::{Span, Timestamp};
 
@@ -58,13 +58,14 @@ pub(super) fn along_path(
 }
 
 impl Session {
-    /// The profile that the result makes with this camera.
+    /// The profile that the result makes with this camera and these networks.
     ///
     /// # Errors
     /// [`SessionError`] when there is no result, or none that can be kept.
     pub fn profile(
         &self,
         camera: CameraSetup,
+        networks: NetworkHashes,
         present: Option<&Profile>,
         created_unix_s: u64,
     ) -> Result<Profile, SessionError> {
@@ -89,6 +90,7 @@ impl Session {
             created_unix_s,
             made_by: MadeBy::Session,
             eyes: self.options.eyes,
+            networks: Some(networks),
             camera,
             screen: self.screen,
             model: report.model,

@@ -1,13 +1,12 @@
 //! Sessions with a person of numbers: eyes that look where the session shows, as people do.
 
-use gaze_calibration::{
-    CalibrationModel, CameraSetup, Eyes, Intrinsics, MadeBy, Profile, UserName, judge,
-};
+use gaze_calibration::{CalibrationModel, CameraSetup, Eyes, MadeBy, Profile, UserName, judge};
 use gaze_protocol::GazeAngles;
 
 use super::*;
 use crate::frame::FrameName;
 use crate::record::{CalibrateMessage, Reference};
+use crate::testing;
 use crate::tracking::calibration_input;
 use crate::vision::{EyeObservation, FaceObservation, GazeEstimate, HeadPose, N_LANDMARKS};
 
@@ -26,16 +25,12 @@ fn anna() -> UserName {
 }
 
 fn camera() -> CameraSetup {
-    CameraSetup {
-        id: "test".to_owned(),
-        frame_size_px: [640, 480],
-        intrinsics: Intrinsics {
-            fx_px: 640.0,
-            fy_px: 640.0,
-            cx_px: 319.5,
-            cy_px: 239.5,
-        },
-    }
+    testing::camera("test", [640, 480])
+}
+
+/// The profile that a session makes.
+fn profile_of(session: &Session) -> Result<Profile, SessionError> {
+    session.profile(camera(), testing::networks(), None, 77)
 }
 
 /// What the eyes do in one frame.
@@ -199,7 +194,7 @@ fn nine_targets_and_four_to_judge_take_half_a_minute_and_give_a_profile() {
     assert_eq!(result.targets.len(), 13);
     assert!(result.accuracy_deg.unwrap() < 0.6, "{result:?}");
     assert!(result.uncalibrated_deg.unwrap() > 3.0);
-    let profile = session.profile(camera(), None, 77).unwrap();
+    let profile = profile_of(&session).unwrap();
     assert_eq!(profile.quality.targets.len(), 9);
     assert_eq!(profile.validation.unwrap().targets.len(), 4);
     assert!((profile.fitting.rate_hz.unwrap() - 30.0).abs() < 2.0);
@@ -210,7 +205,7 @@ fn no_target_is_both_fitted_and_judged() {
     for targets in [1, 5, 9, 13] {
         let mut session = session(|options| options.targets = targets);
         run(&mut session, look);
-        let profile = session.profile(camera(), None, 0).unwrap();
+        let profile = profile_of(&session).unwrap();
         let fitted = profile.quality.targets;
         assert_eq!(fitted.len(), targets as usize);
         for judged in profile.validation.unwrap().targets {
@@ -289,7 +284,7 @@ fn somebody_who_never_looks_cannot_accept_and_is_told_why() {
         result.verdict
     );
     assert!(matches!(
-        session.profile(camera(), None, 0),
+        profile_of(&session),
         Err(SessionError::NotGoodEnough { .. })
     ));
     // Nothing is lost: the same again.
@@ -504,15 +499,7 @@ fn a_client_says_when_each_target_is_over() {
     }
     session.command(&CalibrateMessage::Finish).unwrap();
     assert_eq!(session.record().stage, Stage::Review);
-    assert_eq!(
-        session
-            .profile(camera(), None, 0)
-            .unwrap()
-            .quality
-            .targets
-            .len(),
-        5
-    );
+    assert_eq!(profile_of(&session).unwrap().quality.targets.len(), 5);
 }
 
 /// A client shows five targets for 40 frames each and says afterwards where they were; the eyes come
@@ -551,7 +538,7 @@ fn a_client_may_say_afterwards_where_its_targets_were() {
     }
     session.command(&CalibrateMessage::Finish).unwrap();
     assert_eq!(session.record().stage, Stage::Review);
-    let quality = session.profile(camera(), None, 0).unwrap().quality;
+    let quality = profile_of(&session).unwrap().quality;
     assert_eq!(quality.targets.len(), 5);
     // Ten frames of the way to a target, 300 ms, are not among its samples.
     for place in &session.places {
@@ -575,7 +562,7 @@ fn recentring_moves_the_model_by_what_it_misses() {
     let shift = [0.03, -0.02];
     let mut first = session(|_| ());
     run(&mut first, look);
-    let profile = first.profile(camera(), None, 0).unwrap();
+    let profile = profile_of(&first).unwrap();
     let drifted = profile.model.shifted(shift);
     let mut session = Session::recentre(anna(), [0.5, 0.5], drifted, screen()).unwrap();
     run(&mut session, look);
@@ -590,10 +577,13 @@ fn recentring_moves_the_model_by_what_it_misses() {
         ..camera()
     };
     let recentred = session
-        .profile(elsewhere.clone(), Some(&present), 9)
+        .profile(elsewhere.clone(), testing::networks(), Some(&present), 9)
         .unwrap();
     assert_eq!(recentred.made_by, MadeBy::Recentring);
-    assert_eq!(recentred.stale_reasons(&elsewhere, &screen()), []);
+    assert_eq!(
+        recentred.stale_reasons(&elsewhere, &screen(), &testing::networks()),
+        []
+    );
     let of = |model: &CalibrationModel| {
         let observation = Person::new().frame(&first, look);
         let input = calibration_input(observation.face.as_ref().unwrap()).unwrap();

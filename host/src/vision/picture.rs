@@ -1,5 +1,7 @@
 //! A frame as a picture that is known to be whole, and the camera that took it.
 
+use gaze_calibration::Intrinsics;
+
 use crate::frame::Frame;
 
 /// Grey values with their size; at least one pixel, and exactly width x height of them.
@@ -95,6 +97,23 @@ impl CameraMatrix {
         ];
         let length = (ray[0] * ray[0] + ray[1] * ray[1] + 1.0).sqrt();
         ray.map(|value| value / length)
+    }
+}
+
+impl From<CameraMatrix> for Intrinsics {
+    fn from(camera: CameraMatrix) -> Self {
+        let CameraMatrix {
+            fx_px,
+            fy_px,
+            cx_px,
+            cy_px,
+        } = camera;
+        Intrinsics {
+            fx_px,
+            fy_px,
+            cx_px,
+            cy_px,
+        }
     }
 }
 

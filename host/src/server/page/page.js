@@ -22,7 +22,7 @@ scheme.addEventListener("change", readColours);
 const VALIDITIES = {
   valid: { words: "gaze, calibrated", tone: "good", colour: "good" },
   uncalibrated: { words: "gaze, uncalibrated: good to a few degrees", tone: "good", colour: "line-x" },
-  stale_calibration: { words: "gaze; the calibration no longer fits this camera or screen", tone: "wait", colour: "wait" },
+  stale_calibration: { words: "gaze; the calibration no longer holds", tone: "wait", colour: "wait" },
   low_confidence: { words: "gaze is uncertain", tone: "wait", colour: "wait" },
   eye_closed: { words: "eyes closed", tone: "wait", colour: "blink" },
   no_face: { words: "no face in the picture", tone: "bad", colour: "bad" },
@@ -584,7 +584,11 @@ function showNumbers() {
   show("picture-size", last && last.size_px[0] ? `${last.size_px[0]} × ${last.size_px[1]} px` : "–");
   show("drift", last && last.drift_deg !== null ? `${last.drift_deg.toFixed(1)}°` : "–");
   at("stale").hidden = last?.validity !== "stale_calibration";
-  at("recentre").hidden = !["valid", "stale_calibration"].includes(last?.validity);
+  const stale = known.header?.calibration?.stale;
+  if (stale) show("stale-why", stale.message);
+  const canRecentre = stale?.can_recentre ?? true;
+  at("stale-recentre").hidden = !canRecentre;
+  at("recentre").hidden = !canRecentre || !["valid", "stale_calibration"].includes(last?.validity);
   show("por", last && last.x !== null ? `${last.x_mm.toFixed(0)}, ${last.y_mm.toFixed(0)} mm` : "");
 }
 
