@@ -211,13 +211,14 @@ impl Profile {
         Ok(profile)
     }
 
-    /// The same profile after recentring with this camera and before this screen: its model moved
-    /// by this tangent. It holds for them from then on: the correction is one of directions, which
-    /// knows neither pixels nor sizes, and what a new place of the screen adds is in the shift. Other
-    /// networks have other gains, which no shift mends: it stays one of those it was made with.
+    /// The same profile after recentring with this camera and before this screen, where its tangents
+    /// fell short of one target by `missing`: its model moved by the part of that which is drift. It
+    /// holds for them from then on: the correction is one of directions, which knows neither pixels
+    /// nor sizes, and what a new place of the screen adds is in the shift. Other networks have other
+    /// gains, which no shift mends: it stays one of those it was made with.
     pub fn recentred(
         &self,
-        shift: [f32; 2],
+        missing: [f32; 2],
         camera: CameraSetup,
         screen: ScreenGeometry,
         created_unix_s: u64,
@@ -227,9 +228,23 @@ impl Profile {
             made_by: MadeBy::Recentring,
             camera,
             screen,
-            model: self.model.shifted(shift),
+            model: self.model.shifted(self.drift_in(missing)),
             ..self.clone()
         }
+    }
+
+    /// How much of what is missing at one target is missing everywhere. Without any drift the model
+    /// misses a target by about its accuracy, somewhere else at each; what is missing beyond that is
+    /// drift, so drift has its share of the squares (a Wiener filter whose signal is what was seen).
+    /// Without an accuracy it is taken for drift altogether.
+    fn drift_in(&self, missing: [f32; 2]) -> [f32; 2] {
+        let squared = |x: f32| x * x;
+        let seen = squared(missing[0]) + squared(missing[1]);
+        let usual = match self.quality.all.accuracy_deg {
+            Some(deg) if seen > 0.0 => squared(deg.to_radians().tan()),
+            _ => return missing,
+        };
+        missing.map(|part| part * seen / (seen + usual))
     }
 
     /// The kind of model in it.

@@ -158,6 +158,7 @@ pub struct Session {
     failed_in_a_row: u32,
     fitted: Option<Result<FitReport, CalibrationError>>,
     validation: Option<Quality>,
+    /// What that lacks on the target.
     recentring: Option<[f32; 2]>,
     now: Option<Timestamp>,
     heard_at: Option<Timestamp>,

@@ -222,6 +222,36 @@ fn a_profile_that_could_not_be_read_back_is_not_written() {
     assert!(bad.to_text().is_err());
 }
 
+#[test]
+fn recentring_takes_a_large_miss_for_drift_and_leaves_the_usual_one_half() {
+    let mut before = profile();
+    let missed = |before: &Profile, missing: [f32; 2]| {
+        let after = before.recentred(missing, before.camera.clone(), before.screen, 1);
+        let (CalibrationModel::Offset(before), CalibrationModel::Offset(after)) =
+            (before.model, after.model)
+        else {
+            panic!("an offset stays one");
+        };
+        [0, 1].map(|axis| after.shift[axis] - before.shift[axis])
+    };
+    let is_close = |found: [f32; 2], expected: [f32; 2]| {
+        [0, 1].iter().all(
+            |&axis| (found[axis] - expected[axis]).abs() < 1e-5, /* f32 */
+        )
+    };
+    // Nobody knows how far it usually misses.
+    before.quality.all.accuracy_deg = None;
+    assert!(is_close(missed(&before, [0.03, 0.04]), [0.03, 0.04]));
+    // 0.05 is the tangent of 2.8624°: as much as it usually misses.
+    before.quality.all.accuracy_deg = Some(2.862_405);
+    assert!(is_close(missed(&before, [0.03, 0.04]), [0.015, 0.02]));
+    // Three times that: 9 / (9 + 1).
+    assert!(is_close(missed(&before, [0.09, 0.12]), [0.081, 0.108]));
+    assert!(is_close(missed(&before, [0.0; 2]), [0.0; 2]));
+    before.quality.all.accuracy_deg = Some(0.0);
+    assert!(is_close(missed(&before, [0.0; 2]), [0.0; 2]));
+}
+
 fn number() -> impl Strategy<Value = f32> {
     -1e3f32..1e3
 }

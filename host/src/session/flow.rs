@@ -172,7 +172,7 @@ impl Session {
     /// Fits what is taken; then shows the targets to judge by, and judges.
     pub(super) fn fit_or_judge(&mut self) {
         if self.purpose == Purpose::Recentre {
-            self.recentring = self.shift();
+            self.recentring = self.missing_on_target();
             self.state = State::Review;
             if let Err(verdict) = self.can_accept() {
                 self.end(Stage::Discarded, &verdict);

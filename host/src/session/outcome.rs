@@ -77,8 +77,8 @@ impl Session {
         }
         self.can_accept()
             .map_err(|verdict| SessionError::NotGoodEnough { verdict })?;
-        if let (Some(shift), Some(present)) = (self.recentring, present) {
-            return Ok(present.recentred(shift, camera, self.screen, created_unix_s));
+        if let (Some(missing), Some(present)) = (self.recentring, present) {
+            return Ok(present.recentred(missing, camera, self.screen, created_unix_s));
         }
         let Some(Ok(report)) = &self.fitted else {
             return Err(SessionError::NotGoodEnough {
@@ -103,8 +103,8 @@ impl Session {
         })
     }
 
-    /// What recentring adds to the present model's tangents; none without gaze on the target.
-    pub(super) fn shift(&self) -> Option<[f32; 2]> {
+    /// What the present model's tangents lack on the target of a recentring; none without gaze on it.
+    pub(super) fn missing_on_target(&self) -> Option<[f32; 2]> {
         let present = self.present.as_ref()?;
         let missing: Vec<[f32; 2]> = self
             .samples(false)
