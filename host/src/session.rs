@@ -369,6 +369,7 @@ impl Session {
             State::Placing => {
                 if !self.options.placing && observation.face.is_some() {
                     self.advance();
+                    self.begin_timed(now, now);
                 }
             }
             State::Looking { place, .. } => {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use gaze_calibration::{FitOptions, FitReport, Quality, TargetSample, fit_with_pose, judge};
-use gaze_protocol::{PointOfRegard, Span};
+use gaze_protocol::{PointOfRegard, Span, Timestamp};
 
 use super::steady::{Rest, Seen, Steady, Trouble};
 use super::{
@@ -60,14 +60,7 @@ impl Session {
             Timing::Fixed {
                 delay_ms,
                 duration_ms,
-            } => {
-                let from = seen.at + Span::from_ms(u64::from(delay_ms));
-                Look::Timed {
-                    from,
-                    to: Some(from + Span::from_ms(u64::from(duration_ms))),
-                    samples: Vec::new(),
-                }
-            }
+            } => timed(seen.at, seen.at, delay_ms, duration_ms),
             // No target is shown under `by_reference`.
             Timing::ByCommand | Timing::ByReference => Look::Timed {
                 from: seen.at + COMMAND_ARRIVAL,
@@ -78,7 +71,8 @@ impl Session {
         let found = match look {
             Look::Steady(steady) => steady.step(seen),
             Look::Timed { from, to, samples } => {
-                if seen.at >= *from && samples.len() < MAX_SAMPLES {
+                let is_over = to.is_some_and(|to| seen.at > to);
+                if seen.at >= *from && !is_over && samples.len() < MAX_SAMPLES {
                     samples.push(TargetSample {
                         seq: seen.seq,
                         target: point,
@@ -110,12 +104,39 @@ impl Session {
                 }
             }
         };
+        let over_at = match look {
+            Look::Timed { to, .. } => *to,
+            _ => None,
+        };
         match found {
             // In steps that clients are told.
             Rest::Going(share) if is_moving => *progress = share,
             Rest::Going(share) => *progress = (share * 10.0).floor() / 10.0,
-            Rest::Done => self.take(place),
+            Rest::Done => {
+                self.take(place);
+                if let Some(over_at) = over_at {
+                    self.begin_timed(over_at, seen.at);
+                }
+            }
             Rest::Failed(trouble) => self.failed(place, trouble),
+        }
+    }
+
+    /// Begins the target on show where the one before was over: a client that shows its targets by
+    /// its own clock waits for no frame, and what is lost at each target adds up.
+    pub(super) fn begin_timed(&mut self, shown_at: Timestamp, now: Timestamp) {
+        if let Timing::Fixed {
+            delay_ms,
+            duration_ms,
+        } = self.options.timing
+            && let State::Looking {
+                place,
+                look: look @ None,
+                ..
+            } = &mut self.state
+            && (!self.options.pursuit || self.places[*place].is_validation)
+        {
+            *look = Some(timed(shown_at, now, delay_ms, duration_ms));
         }
     }
 
@@ -330,5 +351,17 @@ impl Session {
                 .sqrt();
             now.since(at) < OTHER_HEAD_WITHIN && apart > OTHER_HEAD_MM
         })
+    }
+}
+
+/// A look at a target that is on since `shown_at`, told of at `now`: later than that only as much as
+/// eyes need that wait to be told, also after frames were missing.
+fn timed(shown_at: Timestamp, now: Timestamp, delay_ms: u32, duration_ms: u32) -> Look {
+    let delay = Span::from_ms(u64::from(delay_ms));
+    let from = shown_at + delay;
+    Look::Timed {
+        from: from.max(now + delay.min(COMMAND_ARRIVAL)),
+        to: Some(from + Span::from_ms(u64::from(duration_ms))),
+        samples: Vec::new(),
     }
 }

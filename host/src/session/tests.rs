@@ -481,6 +481,52 @@ fn a_client_times_its_own_targets() {
 }
 
 #[test]
+fn a_clients_own_clock_holds_for_every_target_and_over_missing_frames() {
+    let n = 9;
+    let mut session = session(|options| {
+        options.points = vec![[0.5, 0.5]; n];
+        options.timing = Timing::Fixed {
+            delay_ms: 500,
+            duration_ms: 1000,
+        };
+        options.validation = 0;
+        options.placing = false;
+    });
+    let mut person = Person::new();
+    let mut seen_at = std::collections::HashMap::new();
+    let mut began = None;
+    while matches!(session.state, State::Looking { .. } | State::Placing) {
+        // From 5.5 to 7.0 s no frame comes: half of the fourth target, and half of the fifth.
+        if person.seq == 165 {
+            person.at = person.at + Span::from_ms(1500);
+        }
+        let frame = person.frame(&session, look);
+        session.step(&frame);
+        began = began.or(session.shown().map(|_| person.at));
+        seen_at.insert(person.seq, person.at);
+    }
+    let began = began.unwrap();
+    for (k, place) in session.places.iter().enumerate() {
+        let from = began + Span::from_ms(1500 * k as u64 + 500);
+        let to = began + Span::from_ms(1500 * k as u64 + 1500);
+        let samples = place.samples.as_ref().unwrap();
+        let times: Vec<_> = samples.iter().map(|sample| seen_at[&sample.seq]).collect();
+        let is_within = times.iter().all(|at| (from..=to).contains(at));
+        assert!(
+            is_within,
+            "target {k}: {times:?} not from {from:?} to {to:?}"
+        );
+        // A second at 30 frames/s, but for the two whose frames were missing.
+        let n_expected = if matches!(k, 3 | 4) { 1..30 } else { 30..32 };
+        assert!(
+            n_expected.contains(&times.len()),
+            "target {k}: {}",
+            times.len()
+        );
+    }
+}
+
+#[test]
 fn a_client_says_when_each_target_is_over() {
     let mut session = session(|options| {
         options.timing = Timing::ByCommand;
