@@ -66,7 +66,8 @@ fn a_program_that_sends_rubbish_is_told_so_and_others_are_unharmed() {
 #[test]
 fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
     let daemon = Daemon::start(GAZED, SYNTHETIC);
-    let mut client = daemon.connect(r#"{"type":"subscribe","types":["object_enter"]}"#);
+    let mut client =
+        daemon.connect(r#"{"type":"subscribe","types":["object_enter","object_leave"]}"#);
     assert_eq!(client.record()["type"], "header");
     client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"x","box":[0,0,0,5]}]}"#);
     let refused = client.record();
@@ -76,8 +77,19 @@ fn an_announced_object_is_entered_and_a_wrong_one_is_refused() {
         "{refused}"
     );
     // Larger than the screen, so that the gaze is on it wherever it is.
-    client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":"all","box":[-200,-200,500,500]}]}"#);
-    assert_eq!(client.record()["object"], "all");
+    client.send(r#"{"type":"scene","scene_id":"s","width_px":100,"height_px":100,"objects":[{"id":0,"box":[-200,-200,500,500]}]}"#);
+    // Ids come back as they were announced, the one of a visit that the next scene ends as well.
+    assert_eq!(client.record()["object"], 0);
+    client.send(r#"{"type":"scene","scene_id":"t","width_px":100,"height_px":100,"objects":[{"id":"0","box":[-200,-200,500,500]}]}"#);
+    let (leave, enter) = (client.record(), client.record());
+    assert_eq!(
+        (&leave["type"], &leave["object"]),
+        (&"object_leave".into(), &0.into())
+    );
+    assert_eq!(
+        (&enter["type"], &enter["object"]),
+        (&"object_enter".into(), &"0".into())
+    );
 }
 
 /// A file of settings whose daemon closes the camera a second after the last user.

@@ -106,7 +106,7 @@ fn replay(
             break;
         };
         found.push(Replayed {
-            is_target: scene.table.ids()[dwell.object] == target,
+            is_target: scene.table.ids()[dwell.object].as_str() == target,
             onset_ms,
             duration_ms,
             excess: excess_surprise(&expected.log_probabilities(1.0), dwell.object),

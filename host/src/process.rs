@@ -153,7 +153,7 @@ fn write_events(
     header: &Header,
 ) -> Result<(), WriteError> {
     for event in events.iter() {
-        if let Some(record) = Record::from_event(event, &header.screen) {
+        if let Some(record) = Record::from_event(event, &header.screen, None) {
             lines.write_line(&record.to_line())?;
         }
     }

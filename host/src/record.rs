@@ -327,8 +327,8 @@ pub struct OpenEvent {
 /// The gaze entered or left an object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObjectVisit {
-    /// The object's id in the scene.
-    pub object: String,
+    /// The object's id, as it was announced.
+    pub object: SceneObjectId,
     /// First sample on the object.
     pub onset_us: u64,
     /// First sample off it; on entering, the same as `onset_us`.

@@ -109,9 +109,8 @@ impl Scene {
             SceneChange::Update(update) => {
                 let table = self.shown_for(update)?.updated(update)?;
                 for id in &update.remove {
-                    let id = id.to_string();
-                    let removed = objects.remove(&id, &mut ended);
-                    removed.map_err(|reason| refused(&table, &id, reason))?;
+                    let removed = objects.remove(id.as_str(), &mut ended);
+                    removed.map_err(|reason| refused(&table, id.as_str(), reason))?;
                 }
                 table
             }
@@ -155,6 +154,7 @@ fn lay_out(
 ) -> Result<(), SceneError> {
     for (place, id) in table.ids().iter().enumerate() {
         let [x, y, width, height] = table.area(place);
+        let id = id.as_str();
         let area = ObjectBox {
             x_mm: x * screen.width_mm(),
             y_mm: y * screen.height_mm(),
@@ -186,7 +186,7 @@ mod tests {
     use gaze_signal::ObjectSettings;
 
     use super::*;
-    use crate::record::ClientMessage;
+    use crate::record::{ClientMessage, SceneObjectId};
 
     fn change_of(text: &str) -> SceneChange {
         match serde_json::from_str(text).unwrap() {
@@ -252,7 +252,10 @@ mod tests {
         let error = scene.change(&update, &screen()).unwrap_err().to_string();
         assert!(error.contains("1 to 64 bytes"), "{error}");
         assert_eq!(hit(&scene, 25.0, 25.0), Some("a"));
-        assert_eq!(scene.table().unwrap().ids(), ["a", "7"]);
+        assert_eq!(
+            scene.table().unwrap().ids(),
+            [SceneObjectId::from("a"), 7.into()]
+        );
     }
 
     #[test]

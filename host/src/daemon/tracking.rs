@@ -19,7 +19,7 @@ use crate::metrics::{Counter, Metrics, Stage};
 use crate::personal::{Personal, PersonalMessage};
 use crate::record::{self, Header, Record};
 use crate::scanpath::Dwelled;
-use crate::scene::SceneChange;
+use crate::scene::{SceneChange, SceneTable};
 use crate::server::{Control, ControlRequest, Publisher};
 use crate::tracking::Tracking;
 use crate::vision::Observation;
@@ -77,7 +77,8 @@ impl TrackingThread {
             }
         }
         let events = self.tracking.finish();
-        self.publish_events(&events);
+        let scene = self.tracking.scene().cloned();
+        self.publish_events(&events, scene.as_deref());
     }
 
     fn source_changed(&mut self, source: SourceNews) {
@@ -135,7 +136,8 @@ impl TrackingThread {
             self.close_receiver();
         }
         self.tell_board(&GazeEvent::Sample(tracked.sample));
-        self.publish_events(&tracked.events);
+        let scene = self.tracking.scene().cloned();
+        self.publish_events(&tracked.events, scene.as_deref());
         self.follow_person(observation, &tracked.events);
     }
 
@@ -150,12 +152,13 @@ impl TrackingThread {
 
     /// Applies a client's change, and shows the new scene to everybody who draws it or predicts on it.
     fn changed_scene(&mut self, change: &SceneChange) -> Result<(), String> {
+        let before = self.tracking.scene().cloned();
         let events = self
             .tracking
             .change_scene(change)
             .map_err(|error| error.to_string())?;
         // The visits that the change ended were on the scene as it was.
-        self.publish_events(&events);
+        self.publish_events(&events, before.as_deref());
         if let Some(table) = self.tracking.scene() {
             if let Some(publisher) = &self.publisher {
                 publisher.show(Arc::clone(table));
@@ -245,12 +248,12 @@ impl TrackingThread {
         }
     }
 
-    fn publish_events(&mut self, events: &gaze_signal::EventBuf) {
+    fn publish_events(&mut self, events: &gaze_signal::EventBuf, scene: Option<&SceneTable>) {
         let clock = self.clock();
         for event in events.iter() {
             self.tell_board(event);
             if let Some(publisher) = &self.publisher
-                && let Some(record) = Record::from_event(event, &self.header.screen)
+                && let Some(record) = Record::from_event(event, &self.header.screen, scene)
             {
                 let t_us = record.t_us();
                 let at = clock.zip(t_us).map(|(clock, t_us)| clock.at(t_us));

@@ -1,6 +1,7 @@
 //! Turns what the stages produce into records.
 
 use gaze_calibration::{Profile, ScreenGeometry, StaleReason};
+use gaze_protocol::event::ObjectId;
 use gaze_protocol::{GazeEvent, GazeSample, OpenEvent as OpenGazeEvent, PointOfRegard};
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
     OpenEvent, Por, Pursuit, Record, Saccade, Sample, ScreenRecord, StaleRecord,
 };
 use crate::frame::FrameName;
+use crate::scene::SceneTable;
 use crate::vision::{EyeObservation, Observation};
 
 impl CalibrationRecord {
@@ -118,8 +120,17 @@ impl Record {
         })
     }
 
-    /// The record of an event; none for a sample, whose record needs its observation.
-    pub fn from_event(event: &GazeEvent, screen: &ScreenRecord) -> Option<Record> {
+    /// The record of an event on the announced scene, if any; none for a sample, whose record needs
+    /// its observation.
+    pub fn from_event(
+        event: &GazeEvent,
+        screen: &ScreenRecord,
+        scene: Option<&SceneTable>,
+    ) -> Option<Record> {
+        let announced = |object: &ObjectId| {
+            let id = scene.and_then(|scene| scene.announced(object.as_str()));
+            id.cloned().unwrap_or_else(|| object.as_str().into())
+        };
         Some(match event {
             GazeEvent::Sample(_) => return None,
             GazeEvent::Fixation(fixation) => Record::Fixation(Fixation {
@@ -157,13 +168,13 @@ impl Record {
                 id: gap.id,
             }),
             GazeEvent::ObjectEnter(visit) => Record::ObjectEnter(ObjectVisit {
-                object: visit.object.as_str().to_owned(),
+                object: announced(&visit.object),
                 onset_us: visit.onset.as_us(),
                 offset_us: visit.onset.as_us(),
                 dwell_us: None,
             }),
             GazeEvent::ObjectLeave(visit) => Record::ObjectLeave(ObjectVisit {
-                object: visit.object.as_str().to_owned(),
+                object: announced(&visit.object),
                 onset_us: visit.onset.as_us(),
                 offset_us: visit.offset.as_us(),
                 dwell_us: Some(visit.offset.since(visit.onset).as_us()),

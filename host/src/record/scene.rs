@@ -1,6 +1,9 @@
 //! Records and messages of scenes, and of paths on them.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Where the gaze is expected next, after each dwell on an announced object: it follows the
 /// `object_leave` of that dwell.
@@ -9,7 +12,7 @@ pub struct NextObjects {
     /// The scene.
     pub scene_id: String,
     /// The object that was looked at.
-    pub after: String,
+    pub after: SceneObjectId,
     /// When the dwell ended: the `offset_us` of its `object_leave`.
     pub offset_us: u64,
     /// Probability that the path ends here: that no other object is looked at.
@@ -21,8 +24,8 @@ pub struct NextObjects {
 /// An object that may be looked at next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NextObject {
-    /// The object's id in the scene.
-    pub object: String,
+    /// The object's id, as it was announced.
+    pub object: SceneObjectId,
     /// Probability, given that another object is looked at; those of all objects make 1.
     pub probability: f32,
     /// Expected dwell, should it be looked at.
@@ -113,14 +116,75 @@ pub struct MovedObject {
     pub box_px: [f32; 4],
 }
 
-/// Objects are named by text or number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SceneObjectId {
-    /// A name.
-    Text(String),
-    /// A number, as the data sets use.
-    Number(i64),
+/// What an object is called: text, or a whole number as in the data sets. It is written as it was
+/// announced; within one scene `7` and `"7"` are the same object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SceneObjectId {
+    text: String,
+    /// Where it was announced as one.
+    number: Option<i64>,
+}
+
+impl SceneObjectId {
+    /// The name, or the number's digits.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&str> for SceneObjectId {
+    fn from(text: &str) -> Self {
+        SceneObjectId {
+            text: text.to_owned(),
+            number: None,
+        }
+    }
+}
+
+impl From<i64> for SceneObjectId {
+    fn from(number: i64) -> Self {
+        SceneObjectId {
+            text: number.to_string(),
+            number: Some(number),
+        }
+    }
+}
+
+impl Serialize for SceneObjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.number {
+            Some(number) => serializer.serialize_i64(number),
+            None => serializer.serialize_str(&self.text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SceneObjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrNumber;
+        impl Visitor<'_> for TextOrNumber {
+            type Value = SceneObjectId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object's id: text or a whole number")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<SceneObjectId, E> {
+                Ok(text.into())
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<SceneObjectId, E> {
+                Ok(number.into())
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<SceneObjectId, E> {
+                i64::try_from(number)
+                    .map(SceneObjectId::from)
+                    .map_err(|_| E::custom(format!("the id {number} is above {}", i64::MAX)))
+            }
+        }
+        deserializer.deserialize_any(TextOrNumber)
+    }
 }
 
 /// What the observer does.
@@ -157,11 +221,33 @@ pub struct ScanpathFixation {
     pub duration_ms: Option<f32>,
 }
 
-impl std::fmt::Display for SceneObjectId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SceneObjectId::Text(text) => f.write_str(text),
-            SceneObjectId::Number(number) => write!(f, "{number}"),
+impl fmt::Display for SceneObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_it_was_announced() {
+        for id in [
+            "7",
+            "-7",
+            "\"7\"",
+            "\"08\"",
+            "\"screen\"",
+            "9223372036854775807",
+        ] {
+            let read: SceneObjectId = serde_json::from_str(id).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), id);
+            assert_eq!(read.to_string(), id.trim_matches('"'));
+        }
+        for wrong in ["1.5", "null", "9223372036854775808"] {
+            let error = serde_json::from_str::<SceneObjectId>(wrong).unwrap_err();
+            assert!(error.to_string().contains("id"), "{error}");
         }
     }
 }

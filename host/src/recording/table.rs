@@ -223,7 +223,7 @@ impl<'a> Event<'a> {
             kind,
             onset_us: visit.onset_us,
             offset_us: visit.offset_us,
-            object: Some(&visit.object),
+            object: Some(visit.object.as_str()),
             ..Event::default()
         };
         Some(match record {

@@ -105,7 +105,7 @@ fn svg(scene: &FileScene, drawn: &[(Scanpath, &str)]) -> String {
         let _ = writeln!(
             out,
             r#"<rect x="{x}" y="{y}" width="{w}" height="{h}" fill="none" stroke="white" stroke-opacity="0.7"><title>{}</title></rect>"#,
-            escaped(id)
+            escaped(id.as_str())
         );
     }
     for (number, (path, colour)) in drawn.iter().enumerate() {

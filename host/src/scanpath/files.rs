@@ -131,7 +131,7 @@ impl Scanpath {
                 continue;
             };
             let object = table
-                .place_of(&id.to_string())
+                .place_of(id.as_str())
                 .ok_or_else(|| format!("scene {} has no object {id}", table.scene_id()))?;
             match dwells.last_mut() {
                 Some(dwell) if dwell.object == object => {

@@ -74,7 +74,8 @@ impl Follower {
             return self.show(table);
         };
         let scene = self.networks.encode(&table, None)?;
-        let from: Vec<_> = table.ids().iter().map(|id| before.place_of(id)).collect();
+        let ids = table.ids().iter();
+        let from: Vec<_> = ids.map(|id| before.place_of(id.as_str())).collect();
         let memory = memory.moved_to(&scene, &from);
         self.state = Some(State {
             table,
@@ -114,7 +115,12 @@ impl Follower {
         if state.table.len() < 2 {
             return Ok(None);
         }
-        Ok(Some(next_objects(&state.table, dwelled, &prediction)))
+        Ok(Some(next_objects(
+            &state.table,
+            object,
+            dwelled.offset_us,
+            &prediction,
+        )))
     }
 
     /// Begins to sample whole paths on the scene that is shown; none while there is no scene. What
@@ -140,7 +146,12 @@ impl Follower {
     }
 }
 
-fn next_objects(table: &SceneTable, dwelled: &Dwelled, prediction: &Prediction) -> NextObjects {
+fn next_objects(
+    table: &SceneTable,
+    after: usize,
+    offset_us: u64,
+    prediction: &Prediction,
+) -> NextObjects {
     let mut objects: Vec<_> = prediction
         .log_probabilities(1.0)
         .into_iter()
@@ -153,8 +164,8 @@ fn next_objects(table: &SceneTable, dwelled: &Dwelled, prediction: &Prediction) 
     objects.sort_by(|a, b| b.probability.total_cmp(&a.probability));
     NextObjects {
         scene_id: table.scene_id().to_owned(),
-        after: dwelled.object.clone(),
-        offset_us: dwelled.offset_us,
+        after: table.ids()[after].clone(),
+        offset_us,
         end_probability: prediction.end_probability(1.0),
         objects,
     }
@@ -166,6 +177,7 @@ mod tests {
 
     use super::*;
     use crate::inference::Engine;
+    use crate::record::SceneObjectId;
 
     fn follower() -> Follower {
         let models = ScanpathModels::embedded().unwrap();
@@ -200,9 +212,12 @@ mod tests {
     #[test]
     fn the_other_objects_share_all_probability() {
         let found = follower().step(&dwelled("b")).unwrap().unwrap();
-        let mut ids: Vec<_> = found.objects.iter().map(|next| &*next.object).collect();
-        ids.sort_unstable();
-        assert_eq!((ids, &*found.after), (vec!["7", "a"], "b"));
+        let mut ids: Vec<_> = found.objects.iter().map(|next| &next.object).collect();
+        ids.sort_unstable_by_key(|id| id.as_str());
+        // As they were announced: a number stays one.
+        let [seven, a] = [SceneObjectId::from(7), "a".into()];
+        assert_eq!(ids, [&seven, &a]);
+        assert_eq!(found.after, SceneObjectId::from("b"));
         let sum: f32 = found.objects.iter().map(|next| next.probability).sum();
         assert!((sum - 1.0).abs() < 1e-5, "{sum}");
         assert!(found.objects[0].probability >= found.objects[1].probability);
@@ -232,7 +247,7 @@ mod tests {
             found
                 .objects
                 .into_iter()
-                .find(|next| next.object == "a")
+                .find(|next| next.object.as_str() == "a")
                 .unwrap()
                 .probability
         };
@@ -248,7 +263,7 @@ mod tests {
         assert_eq!(follower.step(&dwelled("a")).unwrap(), None);
         let found = follower.step(&dwelled("b")).unwrap().unwrap();
         assert_eq!(found.objects.len(), 1);
-        assert_eq!(found.objects[0].object, "7");
+        assert_eq!(found.objects[0].object, SceneObjectId::from(7));
     }
 
     #[test]

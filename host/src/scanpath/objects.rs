@@ -25,7 +25,7 @@ pub(super) fn rows(table: &SceneTable, slots: usize) -> Vec<f32> {
             height / diagonal,
             table.class(place).map_or(0, class_number) as f32,
             table.score(place),
-            f32::from(u8::from(target == Some(id))),
+            f32::from(u8::from(target == Some(id.as_str()))),
             1.0,
         ]);
     }

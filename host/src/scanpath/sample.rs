@@ -10,7 +10,7 @@ use super::score::encode;
 use crate::inference::InferenceError;
 use crate::output_file::LinesOut;
 use crate::random::SplitMix64;
-use crate::record::{Scanpath, ScanpathFixation, SceneObjectId};
+use crate::record::{Scanpath, ScanpathFixation};
 use crate::scene::SceneTable;
 
 /// Longest sampled path, dwells; people's longest in the training's sets has 85.
@@ -234,21 +234,13 @@ fn fixations(table: &SceneTable, visits: &[Visit]) -> Vec<ScanpathFixation> {
     let fixation = |&(object, duration_ms): &Visit| {
         let [x_px, y_px] = table.centre_px(object);
         ScanpathFixation {
-            object: Some(as_id(&table.ids()[object])),
+            object: Some(table.ids()[object].clone()),
             x_px,
             y_px,
             duration_ms: Some(duration_ms),
         }
     };
     visits.iter().map(fixation).collect()
-}
-
-/// Ids that are whole numbers are written as such, as the data sets have them.
-fn as_id(id: &str) -> SceneObjectId {
-    match id.parse() {
-        Ok(number) if i64::to_string(&number) == id => SceneObjectId::Number(number),
-        _ => SceneObjectId::Text(id.to_owned()),
-    }
 }
 
 /// Picks by probability; `uniform` is 0 to 1.
@@ -337,12 +329,13 @@ mod tests {
 
     #[test]
     fn one_object_is_looked_at_once_and_none_gives_the_centre() {
-        for path in paths(r#"{"id":"a","box":[0,0,10,10]}"#, 1) {
+        for path in paths(r#"{"id":"7","box":[0,0,10,10]}"#, 1) {
             assert_eq!(path.fixations.len(), 1);
-            assert_eq!(
-                path.fixations[0].object,
-                Some(SceneObjectId::Text("a".into()))
-            );
+            // Text, as it is in the scene.
+            assert_eq!(path.fixations[0].object, Some("7".into()));
+        }
+        for path in paths(r#"{"id":7,"box":[0,0,10,10]}"#, 1) {
+            assert_eq!(path.fixations[0].object, Some(7.into()));
         }
         for path in paths("", 1) {
             let ScanpathFixation {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use gaze_models::contract::SCENE_OBJECTS;
 
-use crate::record::{SceneMessage, SceneObject, SceneUpdateMessage, Task};
+use crate::record::{SceneMessage, SceneObject, SceneObjectId, SceneUpdateMessage, Task};
 
 /// Sides that a scene may have, px; a scene of 1 x 1 has shares of the screen for pixels.
 const SIDE_PX: RangeInclusive<f32> = 1e-3..=1e6;
@@ -101,7 +101,7 @@ pub struct SceneTable {
     size_px: [f32; 2],
     is_search: bool,
     target: Option<usize>,
-    ids: Vec<String>,
+    ids: Vec<SceneObjectId>,
     rows: Vec<Row>,
 }
 
@@ -145,12 +145,11 @@ impl SceneTable {
         };
         table.add(&scene.objects)?;
         if let Some(target) = &scene.target {
-            let target = target.to_string();
-            table.target = table.place_of(&target);
+            table.target = table.place_of(target.as_str());
             if table.target.is_none() {
                 return Err(SceneTableError::NoTarget {
                     scene_id: scene_id.clone(),
-                    target,
+                    target: target.to_string(),
                 });
             }
         }
@@ -165,7 +164,7 @@ impl SceneTable {
     pub fn updated(&self, update: &SceneUpdateMessage) -> Result<Self, SceneTableError> {
         let mut changed = self.clone();
         for id in &update.remove {
-            let place = changed.known(&id.to_string())?;
+            let place = changed.known(id.as_str())?;
             changed.ids.remove(place);
             changed.rows.remove(place);
             changed.target = match changed.target {
@@ -175,9 +174,9 @@ impl SceneTable {
             };
         }
         for moved in &update.moved {
-            let id = moved.id.to_string();
-            let place = changed.known(&id)?;
-            changed.check_box(&id, moved.box_px)?;
+            let id = moved.id.as_str();
+            let place = changed.known(id)?;
+            changed.check_box(id, moved.box_px)?;
             changed.rows[place].box_px = moved.box_px;
         }
         changed.add(&update.add)?;
@@ -193,7 +192,7 @@ impl SceneTable {
                 found,
             });
         }
-        let mut known: HashSet<String> = self.ids.iter().cloned().collect();
+        let mut known: HashSet<String> = self.ids.iter().map(SceneObjectId::to_string).collect();
         for object in objects {
             let id = object.id.to_string();
             self.check_box(&id, object.box_px)?;
@@ -211,7 +210,7 @@ impl SceneTable {
                     object: id,
                 });
             }
-            self.ids.push(id);
+            self.ids.push(object.id.clone());
             self.rows.push(Row {
                 box_px: object.box_px,
                 class: object.class.clone(),
@@ -260,18 +259,23 @@ impl SceneTable {
     }
 
     /// The ids, in the order of the objects' places.
-    pub fn ids(&self) -> &[String] {
+    pub fn ids(&self) -> &[SceneObjectId] {
         &self.ids
+    }
+
+    /// An object's id as it was announced, text or number.
+    pub fn announced(&self, id: &str) -> Option<&SceneObjectId> {
+        self.place_of(id).map(|place| &self.ids[place])
     }
 
     /// The place of an object.
     pub fn place_of(&self, id: &str) -> Option<usize> {
-        self.ids.iter().position(|known| known == id)
+        self.ids.iter().position(|known| known.as_str() == id)
     }
 
     /// The object that is looked for.
     pub fn target_id(&self) -> Option<&str> {
-        self.target.map(|target| &*self.ids[target])
+        self.target.map(|target| self.ids[target].as_str())
     }
 
     /// The same objects with nobody knowing what is looked for, if anything.
@@ -337,7 +341,7 @@ impl SceneTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{MovedObject, SceneObjectId};
+    use crate::record::MovedObject;
 
     fn scene(text: &str) -> SceneMessage {
         serde_json::from_str(text).unwrap()
@@ -359,15 +363,12 @@ mod tests {
             scene_id: "desk".into(),
             add: vec![],
             moved,
-            remove: remove
-                .into_iter()
-                .map(|id| SceneObjectId::Text(id.into()))
-                .collect(),
+            remove: remove.into_iter().map(SceneObjectId::from).collect(),
         };
         table = table.updated(&update(vec!["a"], vec![])).unwrap();
         assert_eq!((table.target, table.len()), (Some(0), 1));
         let moved = MovedObject {
-            id: SceneObjectId::Text("b".into()),
+            id: "b".into(),
             box_px: [0.0, 0.0, 0.0, 5.0],
         };
         let error = table.updated(&update(vec![], vec![moved])).unwrap_err();

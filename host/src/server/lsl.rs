@@ -39,7 +39,7 @@ use super::LslSettings;
 use super::fan_out::{Hub, Line};
 use super::settings::machine_name;
 use crate::clock::CaptureTime;
-use crate::record::{Eyes, Record, Sample, TimedRecord};
+use crate::record::{Eyes, Record, Sample, SceneObjectId, TimedRecord};
 
 /// A channel: label, eye, type, unit, coordinate system.
 type Channel = (
@@ -276,13 +276,13 @@ fn best_confidence(eyes: &Eyes) -> f32 {
 #[derive(Debug, Default)]
 struct Objects {
     /// An object's number is its place in here, from 1.
-    seen: Vec<String>,
+    seen: Vec<SceneObjectId>,
     looked_at: Option<u32>,
 }
 
 impl Objects {
     /// Follows visits; gives an object's number when it gets one.
-    fn take(&mut self, record: &Record) -> Option<(u32, String)> {
+    fn take(&mut self, record: &Record) -> Option<(u32, SceneObjectId)> {
         match record {
             Record::ObjectEnter(visit) => {
                 let place = self.seen.iter().position(|seen| *seen == visit.object);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn objects_keep_the_number_that_they_got_first() {
         let visit = |object: &str| ObjectVisit {
-            object: object.to_owned(),
+            object: object.into(),
             onset_us: 0,
             offset_us: 0,
             dwell_us: None,

@@ -230,7 +230,7 @@ impl Pointer {
         }
         if self.settings.snaps
             && let (Some((visit, _)), Some(scene)) = (&self.visit, &self.scene)
-            && let Some(place) = scene.place_of(&visit.object)
+            && let Some(place) = scene.place_of(visit.object.as_str())
         {
             let [left, top, width, height] = scene.area(place);
             return Some([left + 0.5 * width, top + 0.5 * height].map(on_screen));
@@ -350,7 +350,7 @@ mod tests {
 
     fn visit(object: &str, onset_us: u64) -> ObjectVisit {
         ObjectVisit {
-            object: object.to_owned(),
+            object: object.into(),
             onset_us,
             offset_us: onset_us,
             dwell_us: None,

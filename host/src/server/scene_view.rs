@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::record::SceneObjectId;
 use crate::scene::SceneTable;
 
 /// The announced objects; empty before the first scene.
@@ -16,7 +17,7 @@ pub(super) struct SceneView<'a> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 struct ObjectView<'a> {
     /// As `object_enter` and `object_leave` write it.
-    id: &'a str,
+    id: &'a SceneObjectId,
     #[serde(rename = "box")]
     box_px: [f32; 4],
     class: Option<&'a str>,

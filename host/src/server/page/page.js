@@ -78,10 +78,10 @@ function take(record) {
     case "event_update":
       return;
     case "object_enter":
-      known.onObjects.add(record.object);
+      known.onObjects.add(String(record.object));
       break;
     case "object_leave":
-      known.onObjects.delete(record.object);
+      known.onObjects.delete(String(record.object));
       break;
     case "calibration":
       return;
@@ -638,7 +638,7 @@ function describe(record) {
     case "pursuit": return `${length}, ${record.amplitude_deg.toFixed(1)}°${where}`;
     case "blink": return length;
     case "gap": return `${length} without gaze`;
-    case "object_enter": return record.object;
+    case "object_enter": return String(record.object);
     case "object_leave": return `${record.object}, after ${Math.round(record.dwell_us / 1000)} ms`;
     default: return null;
   }

@@ -6,7 +6,9 @@ use gaze_protocol::{GazeAngles, Validity};
 use serde_json::{Value, json};
 
 use super::notification;
-use crate::record::{Calibration, Eye, Header, Por, Purpose, Record, Sample, Stage, TimedRecord};
+use crate::record::{
+    Calibration, Eye, Header, Por, Purpose, Record, Sample, SceneObjectId, Stage, TimedRecord,
+};
 use crate::scene::SceneTable;
 use crate::server::fan_out::Hub;
 use crate::server::resting::Resting;
@@ -128,7 +130,7 @@ impl Messages {
         self.look_at_scene(hub);
         let screen = (SCREEN, [0.0, 0.0, 1.0, 1.0]);
         let objects = self.scene.iter().flat_map(|scene| {
-            let names = scene.ids().iter().map(String::as_str);
+            let names = scene.ids().iter().map(SceneObjectId::as_str);
             names.zip((0..scene.len()).map(move |place| scene.area(place)))
         });
         for (name, [left, top, width, height]) in std::iter::once(screen).chain(objects) {

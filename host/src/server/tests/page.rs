@@ -23,7 +23,7 @@ fn the_page_draws_the_scene_that_is_shown() {
     assert_eq!(
         scene(),
         serde_json::json!({"scene_id":"desk","width_px":100.0,"height_px":50.0,"objects":[
-            {"id":"1","box":[0.0,0.0,10.0,10.0],"class":"cup"},
+            {"id":1,"box":[0.0,0.0,10.0,10.0],"class":"cup"},
             {"id":"b","box":[5.0,5.0,5.0,5.0],"class":null}]})
     );
 }
