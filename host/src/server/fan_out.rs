@@ -276,6 +276,8 @@ struct Table {
     header: Option<Line>,
     /// The last record of a calibration that is under way.
     calibration: Option<Line>,
+    /// The last two samples.
+    samples: [Option<Line>; 2],
     clients: BTreeMap<u64, Client>,
     scene: Option<Arc<SceneTable>>,
     /// Number of the scene's last change; 0 before the first.
@@ -526,6 +528,10 @@ impl Hub {
                 if kind == RecordKind::Calibration {
                     table.calibration = outgoing.is_going_on.then(|| outgoing.line.clone());
                 }
+                if kind == RecordKind::Sample {
+                    table.samples.rotate_left(1);
+                    table.samples[1] = Some(outgoing.line.clone());
+                }
                 self.queue_for_all(&mut table, kind, &outgoing.line);
             }
         }
@@ -574,6 +580,14 @@ impl Hub {
     /// Sends what was queued, client by client.
     pub(super) fn flush(&self) {
         self.table().clients.values().for_each(Client::flush);
+    }
+
+    /// The header and the last two samples, as far as there are: what a client that comes now may
+    /// ask about before it is told anything.
+    pub(super) fn newest(&self) -> Vec<Line> {
+        let table = self.table();
+        let samples = table.samples.iter().flatten();
+        table.header.iter().chain(samples).cloned().collect()
     }
 
     /// Whose gaze it is, as the header says.

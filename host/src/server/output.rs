@@ -191,6 +191,10 @@ pub(super) async fn converse(
         return;
     };
     let id = admission.id;
+    // Clients ask at once for what comes with the first records: their answers are the newest.
+    for line in hub.newest() {
+        dialect.tell(line.record(), &mut Vec::new());
+    }
     if let Some(kinds) = dialect.kinds() {
         hub.subscribe(id, KindSet::of(kinds));
     }

@@ -465,6 +465,71 @@ fn every_output_has_a_port_and_a_greeting() {
 }
 
 #[test]
+fn the_first_answer_is_right() {
+    let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let settings = ServerSettings {
+        outputs: OutputSettings {
+            open_gaze: any,
+            eye_tribe: any,
+            ..OutputSettings::default()
+        },
+        ..ServerSettings::default()
+    };
+    let running = Running::start("first answers", settings);
+    let mut client = running.subscribed(ALL);
+    let Record::Header(mut known) = header("screen") else {
+        unreachable!("it was made as one")
+    };
+    (known.screen.width_px, known.screen.height_px) = (Some(1280), Some(1024));
+    running.publish(&Record::Header(known));
+    for t_us in [0, 50_000] {
+        let sample = serde_json::json!({
+            "type": "sample", "seq": t_us / 50_000, "frame": 0, "size_px": [640, 480], "t_us": t_us,
+            "validity": "no_face", "face": null, "eyes": null, "head": null, "gaze": null,
+            "features": null, "por": null, "latency_us": null,
+        });
+        running.publish(&serde_json::from_value(sample).unwrap());
+    }
+    assert_eq!(client.hear()["source"], "screen");
+    assert_eq!(
+        (&client.hear()["seq"], &client.hear()["seq"]),
+        (&0.into(), &1.into())
+    );
+    let ask = |address, question: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(question.as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line
+    };
+    let [open_gaze, eye_tribe] = running.outputs[..] else {
+        panic!("{:?}", running.outputs)
+    };
+    for (id, answer) in [
+        ("SCREEN_SIZE", r#"X="0" Y="0" WIDTH="1280" HEIGHT="1024""#),
+        ("CAMERA_SIZE", r#"WIDTH="640" HEIGHT="480""#),
+        ("PRODUCT_ID", r#"RATE="20""#),
+    ] {
+        let heard = ask(open_gaze, &format!("<GET ID=\"{id}\" />\r\n"));
+        assert!(heard.contains(answer), "{heard}");
+    }
+    let heard = ask(
+        eye_tribe,
+        r#"{"category":"tracker","request":"get","values":["trackerstate","framerate","screenresw","screenpsyw"]}"#,
+    );
+    let values = &serde_json::from_str::<Value>(&heard).unwrap()["values"];
+    assert_eq!(
+        (
+            &values["trackerstate"],
+            &values["framerate"],
+            &values["screenresw"]
+        ),
+        (&0.into(), &20.0.into(), &1280.into())
+    );
+    assert!((values["screenpsyw"].as_f64().unwrap() - 0.531).abs() < 1e-6);
+}
+
+#[test]
 fn one_client_too_many_is_told_so_and_the_others_stay() {
     let settings = ServerSettings {
         max_clients: 1,
