@@ -21,6 +21,8 @@
 //!   the left and right of the measured midpoint. Cursor, keyboard, biometrics, TTL: never valid.
 //! - `TIME` is seconds since the first frame, `TIME_TICK` microseconds of the machine's monotonic
 //!   clock (`TIME_TICK_FREQUENCY` is 1,000,000).
+//! - `USER_DATA` has no blanks and no `=`: each is set as `_`, which the answer shows. Clients split
+//!   records there.
 //! - `SCREEN_SIZE` is what `[screen]` says, else 1920 x 1080 px, until a client sets it.
 //!
 //! A calibration has the client's points and timing, and is the session that the page runs too: a point is on for
@@ -407,9 +409,11 @@ impl OpenGaze {
                 ack(out, "ACK", &command.id).with("VALUE", value).end();
             }
             "CALIBRATE_CLEAR" | "CALIBRATE_RESET" => {
-                shared.plan.points.clear();
-                if command.id == "CALIBRATE_RESET" {
-                    shared.plan.points.extend(DEFAULT_POINTS);
+                if is_set {
+                    shared.plan.points.clear();
+                    if command.id == "CALIBRATE_RESET" {
+                        shared.plan.points.extend(DEFAULT_POINTS);
+                    }
                 }
                 ack(out, "ACK", &command.id)
                     .with("PTS", shared.plan.points.len())
@@ -491,7 +495,7 @@ impl OpenGaze {
                     if value.len() > MOST_USER_DATA {
                         return false;
                     }
-                    shared.user = UserData(value.to_owned());
+                    shared.user = UserData::of(value);
                     shared.user_change += 1;
                     shared.user_is_for_one = command.number("DUR") == Some(1.0);
                 }

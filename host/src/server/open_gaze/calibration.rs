@@ -149,6 +149,7 @@ pub(super) fn summary(targets: &[TargetResult], size_px: [f64; 2]) -> (f64, usiz
             Some(dx.hypot(dy))
         })
         .collect();
-    let mean = errors.iter().sum::<f64>() / errors.len().max(1) as f64;
+    // The sum of nothing is -0.
+    let mean = errors.iter().sum::<f64>().abs() / errors.len().max(1) as f64;
     (mean, errors.len())
 }

@@ -53,7 +53,8 @@ pub(super) enum ParseError {
 }
 
 /// Cuts a stream of bytes into commands. Lenient, as clients need it: blanks anywhere between
-/// words, no blank before `/>`, anything between elements; before the first, blanks alone.
+/// words, no blank before `/>`, anything between elements; before the first, blanks alone. Comments,
+/// declarations and closing tags are passed over.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     buffer: Vec<u8>,
@@ -70,14 +71,16 @@ impl Parser {
     ) -> Result<(), ParseError> {
         for &byte in bytes {
             match byte {
-                b'<' => {
+                b'<' if !self.is_in_comment() => {
                     self.has_begun = true;
                     self.buffer.clear();
                     self.buffer.push(byte);
                 }
-                b'>' if !self.buffer.is_empty() => {
-                    let element = String::from_utf8_lossy(&self.buffer[1..]).into_owned();
-                    take(parse_element(&element));
+                b'>' if !self.buffer.is_empty() && !self.is_in_comment() => {
+                    if !matches!(self.buffer.get(1), Some(b'!' | b'?' | b'/')) {
+                        let element = String::from_utf8_lossy(&self.buffer[1..]).into_owned();
+                        take(parse_element(&element));
+                    }
                     self.buffer.clear();
                 }
                 _ if !self.has_begun && !byte.is_ascii_whitespace() => {
@@ -89,6 +92,12 @@ impl Parser {
             }
         }
         Ok(())
+    }
+
+    /// A comment goes on until `--` and then `>`, whatever else is in it.
+    fn is_in_comment(&self) -> bool {
+        let text = self.buffer.strip_prefix(b"<!--");
+        text.is_some_and(|text| !text.ends_with(b"--"))
     }
 }
 
@@ -255,6 +264,16 @@ mod tests {
             parser.feed(endless.as_bytes(), |_| {}),
             Err(ParseError::TooLong)
         );
+    }
+
+    #[test]
+    fn comments_declarations_and_closing_tags_are_passed_over() {
+        let found = commands(&[
+            "<?xml version=\"1.0\"?><!-- a > b <GET ID=\"NO\" /> --><!-- -->",
+            "<SET ID=\"A\" STATE=\"1\"></SET>\r\n",
+        ]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].as_ref().unwrap().id, "A");
     }
 
     #[test]

@@ -92,6 +92,14 @@ impl Past {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct UserData(pub(super) String);
 
+impl UserData {
+    /// Without what clients split records at: PsychoPy's would refuse every record after it.
+    pub(super) fn of(value: &str) -> Self {
+        let is_split_at = |char: char| char.is_whitespace() || char.is_control() || char == '=';
+        UserData(value.replace(is_split_at, "_"))
+    }
+}
+
 /// Writes the groups that are on, as bits in the order of [`GROUPS`].
 pub(super) fn write(
     record: &TimedRecord,

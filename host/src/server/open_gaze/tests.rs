@@ -203,12 +203,51 @@ fn points_of_a_calibration_are_cleared_added_and_reset() {
         say(&mut one, "<SET ID=\"CALIBRATE_RESET\" />"),
         "<ACK ID=\"CALIBRATE_RESET\" PTS=\"5\" />\r\n"
     );
+    // Asking changes nothing.
+    for id in ["CALIBRATE_CLEAR", "CALIBRATE_RESET"] {
+        say(
+            &mut one,
+            "<SET ID=\"CALIBRATE_ADDPOINT\" X=\"0.5\" Y=\"0.5\" />",
+        );
+        let before = say(&mut one, "<GET ID=\"CALIBRATE_ADDPOINT\" />");
+        let n = &before[before.find("PTS").unwrap()..][..7];
+        let asked = say(&mut one, &format!("<GET ID=\"{id}\" />"));
+        assert_eq!(asked, format!("<ACK ID=\"{id}\" {n} />\r\n"));
+        let after = say(&mut one, "<GET ID=\"CALIBRATE_ADDPOINT\" />");
+        assert_eq!(after, before);
+    }
     assert!(
         say(
             &mut one,
             "<SET ID=\"CALIBRATE_ADDPOINT\" X=\"2\" Y=\"0\" />"
         )
         .starts_with("<NACK")
+    );
+}
+
+#[test]
+fn user_data_has_nothing_that_clients_split_records_at() {
+    let mut client = client(&Arc::default());
+    let set = "<SET ID=\"ENABLE_SEND_USER_DATA\" STATE=\"1\" /><SET ID=\"ENABLE_SEND_DATA\" STATE=\"1\" />\
+               <SET ID=\"USER_DATA\" VALUE=\"trial 1=go\tnow\" />";
+    let answers = say(&mut client, set);
+    assert!(
+        answers.ends_with("<ACK ID=\"USER_DATA\" VALUE=\"trial_1_go_now\" />\r\n"),
+        "{answers}"
+    );
+    let rec = told(&mut client, &sample(1));
+    assert_eq!(rec, "<REC USER=\"trial_1_go_now\" />\r\n");
+}
+
+#[test]
+fn without_a_result_the_summary_is_zero() {
+    let answer = say(
+        &mut client(&Arc::default()),
+        "<GET ID=\"CALIBRATE_RESULT_SUMMARY\" />",
+    );
+    assert!(
+        answer.contains("AVE_ERROR=\"0.00000\" VALID_POINTS=\"0\""),
+        "{answer}"
     );
 }
 
