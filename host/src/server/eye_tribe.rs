@@ -11,17 +11,21 @@
 //! ```
 //!
 //! `raw` and `avg` are the point of regard and the mean of the fixation that goes on, px with the
-//! origin top-left, for both eyes alike; the screen's pixels are those of `[screen]`, else
-//! 1920 x 1080. `time` is milliseconds of the machine's monotonic clock. `psize` is 0: pupils are
+//! origin top-left, for both eyes alike. The screen's pixels are those that the client sets
+//! (`screenresw`, `screenresh`: for its own connection), else those of `[screen]`, else 1920 x 1080;
+//! a size that it sets (`screenpsyw`, `screenpsyh`, m) is the screen of the calibrations that it
+//! drives. What cannot be set is answered with 400, and nothing of that message is set. `time` is milliseconds of the machine's monotonic clock. `psize` is 0: pupils are
 //! not measured.
 //!
 //! `calibration` requests drive the session that the page runs too: the client shows its points, and
 //! says `pointstart` with the place of each in px and `pointend` when it is over. The last `pointend`
 //! is answered with `calibresult`, once the result is there; one that can be accepted is kept and put
 //! in force. `clear` leaves the person uncalibrated until the daemon is started again, or a client
-//! names the person; no profile is deleted.
+//! names the person; no profile is deleted. When another calibration comes into force, whoever made it,
+//! each client gets a message with `statuscode` 800.
 
 mod calibration;
+mod screen;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,6 +33,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use calibration::Guided;
+use screen::{ClientScreen, Refused};
 
 use super::MAX_BAD_MESSAGES;
 use super::fan_out::Hub;
@@ -36,7 +41,7 @@ use super::output::Dialect;
 use super::resting::Resting;
 use crate::clock::{CaptureTime, civil_date};
 use crate::metrics::{Counter, Metrics};
-use crate::record::{Eye, Header, OpenEvent, Record, Sample, TimedRecord};
+use crate::record::{Eye, Header, OpenEvent, Record, Sample, ScreenMessage, TimedRecord};
 
 /// Longest message of a client.
 const MAX_MESSAGE: usize = 16 * 1024;
@@ -53,6 +58,11 @@ const STATE_LOST: u32 = 16;
 const OK: u32 = 200;
 const BAD_REQUEST: u32 = 400;
 const NOT_FOUND: u32 = 404;
+/// The calibration in force is another one: clients should ask for it.
+const CALIBRATION_CHANGED: u32 = 800;
+
+/// The version of the protocol that is spoken.
+const VERSION: u64 = 1;
 
 /// One client's conversation.
 #[derive(Debug)]
@@ -62,6 +72,7 @@ pub(super) struct EyeTribe {
     bad_in_a_row: u32,
     is_pushing: bool,
     header: Option<Header>,
+    screen: ClientScreen,
     frame: Option<Value>,
     resting: Resting,
     frame_rate_hz: f64,
@@ -78,6 +89,7 @@ impl EyeTribe {
             bad_in_a_row: 0,
             is_pushing: false,
             header: None,
+            screen: ClientScreen::default(),
             frame: None,
             resting: Resting::default(),
             frame_rate_hz: 30.0,
@@ -118,7 +130,16 @@ impl Dialect for EyeTribe {
     fn tell(&mut self, record: &TimedRecord, out: &mut Vec<u8>) {
         self.resting.take(&record.record);
         match &record.record {
-            Record::Header(header) => self.header = Some(header.clone()),
+            Record::Header(header) => {
+                let of = |header: &Header| (header.user.clone(), header.calibration.clone());
+                let before = self.header.replace(header.clone());
+                if before.is_some_and(|before| of(&before) != of(header)) {
+                    send(
+                        out,
+                        &json!({"category": "calibration", "statuscode": CALIBRATION_CHANGED}),
+                    );
+                }
+            }
             Record::Sample(sample) => {
                 if let Some(last_t_us) = self.last_t_us.replace(sample.t_us)
                     && sample.t_us > last_t_us
@@ -170,8 +191,8 @@ impl EyeTribe {
             ("tracker", "get") => self.get(values),
             ("tracker", "set") => self.set(values),
             ("calibration", _) => {
-                let screen_px = self.screen_px();
-                if let Some(answer) = self.guided.hear(verb, values, screen_px) {
+                let (screen_px, screen) = (self.screen_px(), self.screen_to_calibrate_on());
+                if let Some(answer) = self.guided.hear(verb, values, screen_px, screen) {
                     self.reply(answer, out);
                 }
                 return;
@@ -238,11 +259,12 @@ impl EyeTribe {
 
     fn value(&self, key: &str) -> Option<Value> {
         let [width_px, height_px] = self.screen_px();
-        let screen = self.header.as_ref().map(|header| &header.screen);
+        let size_mm = self.screen_mm();
+        let metres = |side: usize| size_mm.map(|size_mm| size_mm[side] / 1000.0);
         Some(match key {
             "push" => self.is_pushing.into(),
             "heartbeatinterval" => HEARTBEAT_MS.into(),
-            "version" => 1.into(),
+            "version" => VERSION.into(),
             // 0 connected, 4 no stream.
             "trackerstate" => u32::from(self.frame.is_none()).wrapping_mul(4).into(),
             "framerate" => self.frame_rate_hz.round().into(),
@@ -262,11 +284,11 @@ impl EyeTribe {
                 })
             }
             "frame" => self.frame.clone().unwrap_or_else(empty_frame),
-            "screenindex" => 0.into(),
+            "screenindex" => self.screen.index.into(),
             "screenresw" => width_px.into(),
             "screenresh" => height_px.into(),
-            "screenpsyw" => screen.map(|screen| screen.width_mm / 1000.0).into(),
-            "screenpsyh" => screen.map(|screen| screen.height_mm / 1000.0).into(),
+            "screenpsyw" => metres(0).into(),
+            "screenpsyh" => metres(1).into(),
             _ => return None,
         })
     }
@@ -278,20 +300,24 @@ impl EyeTribe {
                 json!({"statusmessage": "values must be an object"}),
             );
         };
+        let (mut is_pushing, mut screen) = (self.is_pushing, self.screen);
         for (key, value) in values {
-            match (key.as_str(), value) {
-                ("push", Value::Bool(is_pushing)) => self.is_pushing = *is_pushing,
-                ("version", Value::Number(_)) => {}
-                // The screen is what the settings say.
-                ("screenindex" | "screenresw" | "screenresh" | "screenpsyw" | "screenpsyh", _) => {}
-                _ => {
-                    return (
-                        BAD_REQUEST,
-                        json!({"statusmessage": format!("cannot set {key}")}),
-                    );
+            let taken = match (key.as_str(), value) {
+                ("push", Value::Bool(push)) => {
+                    is_pushing = *push;
+                    Ok(())
                 }
+                ("push", _) => Err(Refused::Value("it is true or false")),
+                ("version", version) if version.as_u64() == Some(VERSION) => Ok(()),
+                ("version", _) => Err(Refused::Value("the version that is spoken is 1")),
+                _ => screen.set(key, value),
+            };
+            if let Err(why) = taken {
+                let why = format!("cannot set {key} to {value}: {why}");
+                return (BAD_REQUEST, json!({ "statusmessage": why }));
             }
         }
+        (self.is_pushing, self.screen) = (is_pushing, screen);
         (OK, json!({}))
     }
 
@@ -300,7 +326,36 @@ impl EyeTribe {
             let screen = &header.screen;
             Some([screen.width_px?, screen.height_px?])
         });
-        known.unwrap_or([1920, 1080])
+        let [width_px, height_px] = known.unwrap_or([1920, 1080]);
+        [
+            self.screen.width_px.unwrap_or(width_px),
+            self.screen.height_px.unwrap_or(height_px),
+        ]
+    }
+
+    /// Width and height, where they are known.
+    fn screen_mm(&self) -> Option<[f32; 2]> {
+        let known = self.header.as_ref().map(|header| &header.screen);
+        let [width_mm, height_mm] = [
+            self.screen.width_mm.or(known.map(|screen| screen.width_mm)),
+            self.screen
+                .height_mm
+                .or(known.map(|screen| screen.height_mm)),
+        ];
+        Some([width_mm?, height_mm?])
+    }
+
+    /// The client's own screen, where it has said how large that is.
+    fn screen_to_calibrate_on(&self) -> Option<ScreenMessage> {
+        self.screen.width_mm.or(self.screen.height_mm)?;
+        let [width_mm, height_mm] = self.screen_mm()?;
+        let [width_px, height_px] = self.screen_px();
+        Some(ScreenMessage {
+            width_mm,
+            height_mm,
+            width_px: Some(width_px),
+            height_px: Some(height_px),
+        })
     }
 }
 

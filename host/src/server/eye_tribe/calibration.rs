@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{BAD_REQUEST, NOT_FOUND, OK};
 use crate::personal::PersonalMessage;
 use crate::record::{
-    CalibrateMessage, Calibration, Purpose, Stage, StartMessage, TargetResult, Timing,
+    CalibrateMessage, Calibration, Purpose, ScreenMessage, Stage, StartMessage, TargetResult,
+    Timing,
 };
 use crate::server::driving::{self, Answer};
 use crate::server::fan_out::Hub;
@@ -89,12 +90,14 @@ impl Guided {
         !self.pending.is_empty()
     }
 
-    /// Takes a request; none when its answer comes later.
+    /// Takes a request; none when its answer comes later. A calibration is on `screen` where the client
+    /// has its own.
     pub(super) fn hear(
         &mut self,
         request: &str,
         values: &Value,
         [width_px, height_px]: [u32; 2],
+        screen: Option<ScreenMessage>,
     ) -> Option<Reply> {
         let bad = |why: &str| Some(Reply::bad(request, BAD_REQUEST, why));
         if self.pending.len() >= MAX_PENDING {
@@ -117,6 +120,7 @@ impl Guided {
                     validation: 0,
                     placing: false,
                     accept: true,
+                    screen,
                     ..StartMessage::new(user)
                 };
                 self.ask(request, CalibrateMessage::Start(start))

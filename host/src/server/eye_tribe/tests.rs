@@ -83,6 +83,84 @@ fn what_is_not_json_ends_the_client_and_wrong_requests_are_told() {
     assert!(client.hear(b"hello", &mut Vec::new()).is_break());
 }
 
+fn header(user: Option<&str>) -> TimedRecord {
+    let screen =
+        json!({"width_mm": 500.0, "height_mm": 300.0, "width_px": 1280, "height_px": 1024});
+    let header = json!({
+        "type": "header", "version": 1, "program": "", "source": "", "frame_size_px": [640, 480],
+        "models": [], "user": user, "screen": screen,
+    });
+    TimedRecord {
+        record: serde_json::from_value(header).unwrap(),
+        at: None,
+    }
+}
+
+#[test]
+fn a_clients_own_screen_is_taken_whole_or_refused() {
+    let (mut client, asked) = client_of_session();
+    client.tell(&header(None), &mut Vec::new());
+    let mut set = |values: Value| {
+        let request = json!({"category": "tracker", "request": "set", "values": values});
+        let answer = say(&mut client, &request.to_string()).remove(0);
+        let shown = ["screenresw", "screenresh", "screenpsyw", "screenpsyh"]
+            .map(|key| client.value(key).unwrap());
+        (answer["statuscode"].clone(), json!(shown))
+    };
+    let own = json!([2560, 1440, 0.6, 0.3]);
+    let (status, shown) =
+        set(json!({"screenindex": 1, "screenresw": 2560, "screenresh": 1440, "screenpsyw": 0.6}));
+    let as_f32 = |value: &Value| value.as_f64().map(|number| number as f32);
+    assert_eq!(status, 200);
+    for (shown, own) in shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(own.as_array().unwrap())
+    {
+        assert_eq!(as_f32(shown), as_f32(own));
+    }
+    for wrong in [
+        json!({"screenresw": 100, "screenresh": 0}),
+        json!({"screenresw": 100, "screenpsyh": -0.3}),
+        json!({"screenresw": 100, "version": 2}),
+        json!({"screenresw": 100, "framerate": 60}),
+    ] {
+        let (status, still) = set(wrong);
+        assert_eq!((status, &still), (json!(400), &shown));
+    }
+    // Its points are on that screen, and so is its calibration.
+    let start = r#"{"category":"calibration","request":"start","values":{"pointcount":1}}"#;
+    say(&mut client, start);
+    let request: ControlRequest = asked.try_recv().unwrap();
+    let Control::Personal(PersonalMessage::Calibrate(CalibrateMessage::Start(start))) =
+        &request.control
+    else {
+        panic!("{:?}", request.control)
+    };
+    let screen = start.screen.unwrap();
+    assert_eq!((screen.width_mm, screen.height_mm), (600.0, 300.0));
+    assert_eq!(
+        (screen.width_px, screen.height_px),
+        (Some(2560), Some(1440))
+    );
+}
+
+#[test]
+fn another_calibration_in_force_is_told_once() {
+    let mut client = client();
+    let told = |client: &mut EyeTribe, record| {
+        let mut out = Vec::new();
+        client.tell(&record, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    assert_eq!(told(&mut client, header(None)), "");
+    assert_eq!(told(&mut client, header(None)), "");
+    let changed: Value = serde_json::from_str(&told(&mut client, header(Some("anna")))).unwrap();
+    assert_eq!(changed["statuscode"], 800);
+    assert_eq!(told(&mut client, header(Some("anna"))), "");
+}
+
 #[test]
 fn timestamps_are_dates() {
     // `date -u -d @1473758332.091`
