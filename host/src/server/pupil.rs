@@ -17,18 +17,19 @@
 //!
 //! | topic | what |
 //! |---|---|
-//! | `pupil.0.3d` `pupil.1.3d` | the right and the left eye, where seen: `norm_pos` and `ellipse` are the iris in the picture; pupils are not measured, so `diameter` is 0 |
+//! | `pupil.0.3d` `pupil.1.3d` | the right and the left eye, where seen: `norm_pos` and `ellipse` are the iris in the picture; pupils are not measured, so `diameter` and `diameter_3d` are 0 |
 //! | `gaze.3d.01.` | the point of regard; the world picture is the screen, so `norm_pos` is a share of it from the bottom-left corner |
 //! | `fixations` | the fixation that goes on, with every sample of it, under one `id` |
 //! | `blinks` | `onset` and `offset` of closed eyes |
 //! | `surfaces.screen` | the screen |
-//! | `surfaces.<id>` | each announced object |
+//! | `surfaces.<id>` | each announced object; one that is called `screen` is `surfaces._screen` |
 //! | `notify.…`, anything else | what clients send, passed on to all |
 //!
 //! Positions in mm are on the screen's own axes: origin top-left, x right, y down, z away from the
-//! observer. Requests: `SUB_PORT`, `PUB_PORT`, `t`, `T <seconds>`, `v`; `R`, `r` and `C`, `c`
-//! publish the notification that Pupil publishes and are answered `OK`. Nothing is recorded for
-//! `R`: that is `gazed record`. A message to the request port is passed on.
+//! observer. Requests: `SUB_PORT`, `PUB_PORT`, `t`, `T <seconds>`, `v`; `C`, `c` publish the
+//! notification that Pupil publishes and are answered `OK`. `R` and `r` publish theirs, for other
+//! programs that record; gazed does not (`gazed record` does), says so in its answer instead of `OK`,
+//! and never publishes `recording.started`. A message to the request port is passed on.
 //!
 //! `C`, or the notification `calibration.should_start`, begins a calibration of the person that the
 //! daemon follows; `c`, or `calibration.should_stop`, ends it. As with Pupil Capture the client
@@ -75,6 +76,9 @@ const MOST_AT_ONCE: usize = 256 << 10;
 /// Most subscriptions of one client, and longest prefix.
 const MAX_SUBSCRIPTIONS: usize = 256;
 const MAX_PREFIX: usize = 256;
+
+/// The answer to `R` and `r`.
+const NOT_RECORDED: &str = "Nothing is recorded here: use `gazed record NAME`.";
 
 /// A message of a client, on its way to all subscribers.
 type Parts = Arc<Vec<Vec<u8>>>;
@@ -241,11 +245,11 @@ impl Speaker {
             "v" => concat!("gazed ", env!("CARGO_PKG_VERSION")).to_owned(),
             "R" => {
                 shared.notify("recording.should_start", json!({ "session_name": rest }));
-                "OK".to_owned()
+                NOT_RECORDED.to_owned()
             }
             "r" => {
                 shared.notify("recording.should_stop", json!({}));
-                "OK".to_owned()
+                NOT_RECORDED.to_owned()
             }
             "C" => {
                 shared.notify("calibration.should_start", json!({}));

@@ -1,5 +1,6 @@
 //! Records in the words of Pupil Core.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use gaze_protocol::{GazeAngles, Validity};
@@ -128,9 +129,9 @@ impl Messages {
             send_wanted("fixations", &|| fixation.datum(timestamp, confidence));
         }
         self.look_at_scene(hub);
-        let screen = (SCREEN, [0.0, 0.0, 1.0, 1.0]);
+        let screen = (Cow::Borrowed(SCREEN), [0.0, 0.0, 1.0, 1.0]);
         let objects = self.scene.iter().flat_map(|scene| {
-            let names = scene.ids().iter().map(SceneObjectId::as_str);
+            let names = scene.ids().iter().map(surface_of);
             names.zip((0..scene.len()).map(move |place| scene.area(place)))
         });
         for (name, [left, top, width, height]) in std::iter::once(screen).chain(objects) {
@@ -140,7 +141,7 @@ impl Messages {
                 [x, 1.0 - y]
             };
             let on_surface = OnSurface {
-                name,
+                name: &name,
                 at: share(por),
                 timestamp,
                 confidence,
@@ -252,6 +253,17 @@ impl Messages {
     }
 }
 
+/// The name of an object's surface: its id, unless that is the screen's name, with as many `_` before
+/// as keep all names apart.
+fn surface_of(object: &SceneObjectId) -> Cow<'_, str> {
+    let id = object.as_str();
+    if id.trim_start_matches('_') == SCREEN {
+        format!("_{id}").into()
+    } else {
+        id.into()
+    }
+}
+
 /// 0 to 1: the eyes' own, and at most a half where the gaze is not to be relied on.
 fn confidence(sample: &Sample) -> f64 {
     let eyes = sample.eyes.as_ref();
@@ -359,6 +371,7 @@ fn pupil(id: u8, eye: &Eye, side: f64, sample: &Sample, timestamp: f64) -> Value
         "confidence": confidence,
         "norm_pos": [x / width, 1.0 - y / height],
         "diameter": 0.0,
+        "diameter_3d": 0.0,
         "ellipse": { "center": [x, y], "axes": [2.0 * radius, 2.0 * radius], "angle": 0.0 },
         "sphere": { "center": center, "radius": EYEBALL_MM },
         "circle_3d": { "center": on_eyeball, "normal": [nx, ny, nz], "radius": 0.0 },

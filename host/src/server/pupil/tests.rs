@@ -3,6 +3,7 @@
 use super::*;
 use crate::personal::PersonalMessage;
 use crate::record::{Calibration, CalibrationResult, Purpose};
+use crate::scene::SceneTable;
 use crate::server::{Control, ControlRequest, ServerSettings};
 
 fn shared() -> Arc<PupilShared> {
@@ -34,7 +35,8 @@ fn requests_are_answered_in_pupils_words() {
     for (request, answer) in [
         ("SUB_PORT", "50021"),
         ("PUB_PORT", "50022"),
-        ("R session", "OK"),
+        ("R session", NOT_RECORDED),
+        ("r", NOT_RECORDED),
         ("c", "OK"),
         ("T 12.5", "Timesync successful."),
         ("T tea", "'tea' cannot be converted to float."),
@@ -241,6 +243,44 @@ fn c_starts_the_session_and_a_result_that_is_not_good_enough_is_discarded() {
     // What is reviewed on the page is the page's.
     remote.tell(&step(Stage::Review, Some("again")), &mut Vec::new());
     assert!(asked.try_recv().is_err());
+}
+
+#[test]
+fn no_object_is_mixed_with_the_screen() {
+    let shared = shared();
+    let scene = r#"{"scene_id":"s","width_px":100,"height_px":100,"objects":[
+        {"id":"screen","box":[0,0,10,10]},{"id":"_screen","box":[20,0,10,10]},{"id":7,"box":[40,0,10,10]}]}"#;
+    let table = SceneTable::new(&serde_json::from_str(scene).unwrap()).unwrap();
+    shared.hub.show(Arc::new(table));
+    let sample = json!({
+        "type": "sample", "seq": 0, "frame": 0, "size_px": [640, 480], "t_us": 0,
+        "validity": "uncalibrated", "face": null,
+        "eyes": {"left": null, "right": {"center_px": [1.0, 1.0], "iris_px": [1.0, 1.0, 5.0], "openness": 1.0, "confidence": 1.0}},
+        "head": null, "gaze": null, "features": null,
+        "por": {"x_mm": 1.0, "y_mm": 1.0, "x": 0.1, "y": 0.1}, "latency_us": null,
+    });
+    let record = TimedRecord {
+        record: serde_json::from_value(sample).unwrap(),
+        at: None,
+    };
+    let mut told = Vec::new();
+    Messages::default().of(
+        &record,
+        &shared.hub,
+        |_| 0.0,
+        |_| true,
+        |topic, datum| told.push((topic.to_owned(), datum)),
+    );
+    let surfaces: Vec<&str> = told
+        .iter()
+        .filter_map(|(topic, _)| topic.strip_prefix("surfaces."))
+        .collect();
+    assert_eq!(surfaces, ["screen", "_screen", "__screen", "7"]);
+    // Pupils are not measured; clients of 3d data look the key up.
+    assert_eq!(
+        (&*told[0].0, &told[0].1["diameter_3d"]),
+        ("pupil.0.3d", &json!(0.0))
+    );
 }
 
 #[test]
