@@ -509,8 +509,9 @@ impl Record {
     }
 }
 
-/// A record and when it was.
+/// A record and when it was. One with a number that is too large for it is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "serde_json::Value")]
 pub struct TimedRecord {
     /// The record.
     #[serde(flatten)]
@@ -527,6 +528,53 @@ impl TimedRecord {
     /// Never: every field is a plain number, text or list.
     pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("records hold only plain values")
+    }
+}
+
+/// Why a line is no record.
+#[derive(Debug, thiserror::Error)]
+pub enum NotARecord {
+    /// A key or a value is not what it should be.
+    #[error(transparent)]
+    Form(#[from] serde_json::Error),
+    /// A number would be read as infinite.
+    #[error("the number {number} is above {:e}", f32::MAX)]
+    TooLarge {
+        /// As it was written.
+        number: serde_json::Number,
+    },
+}
+
+impl TryFrom<serde_json::Value> for TimedRecord {
+    type Error = NotARecord;
+
+    fn try_from(line: serde_json::Value) -> Result<Self, NotARecord> {
+        #[derive(Deserialize)]
+        struct Parts {
+            #[serde(flatten)]
+            record: Record,
+            #[serde(flatten)]
+            at: Option<CaptureTime>,
+        }
+        if let Some(number) = too_large(&line) {
+            let number = number.clone();
+            return Err(NotARecord::TooLarge { number });
+        }
+        let Parts { record, at } = serde_json::from_value(line)?;
+        Ok(TimedRecord { record, at })
+    }
+}
+
+/// The first number that a record's own could not hold.
+fn too_large(value: &serde_json::Value) -> Option<&serde_json::Number> {
+    match value {
+        serde_json::Value::Number(number) => {
+            let is_too_large = |real: f64| (real as f32).is_infinite();
+            number.as_f64().is_some_and(is_too_large).then_some(number)
+        }
+        serde_json::Value::Array(values) => values.iter().find_map(too_large),
+        serde_json::Value::Object(values) => values.values().find_map(too_large),
+        _ => None,
     }
 }
 
@@ -601,4 +649,22 @@ pub struct ClickMessage {
     /// How long ago it was; at most 300 ms.
     #[serde(default)]
     pub age_ms: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_too_large_for_a_record_is_named_and_not_infinite() {
+        let line = |x: &str| {
+            format!(
+                r#"{{"type":"fixation","onset_us":1,"offset_us":2,"por":{{"x_mm":{x},"y_mm":0.0,"x":0.0,"y":0.0}},"dispersion_deg":0.5,"id":3,"mono_us":4,"unix_us":5}}"#
+            )
+        };
+        let read: TimedRecord = serde_json::from_str(&line("3.5")).unwrap();
+        assert_eq!(read.to_line(), line("3.5"));
+        let error = serde_json::from_str::<TimedRecord>(&line("1e39")).unwrap_err();
+        assert!(error.to_string().contains("the number 1e"), "{error}");
+    }
 }
