@@ -205,7 +205,7 @@ fn shuffled(n: usize, seed: u32) -> Vec<usize> {
 pub struct Summary {
     /// Pictures explained.
     pub n_explained: u64,
-    /// Pictures without a face, or with closed eyes.
+    /// Pictures without a face, or with closed eyes; each has been named.
     pub n_without_gaze: u64,
     /// Pictures that could not be read; each has been named.
     pub n_unreadable: u64,
@@ -261,18 +261,23 @@ pub fn explain(
         let Step::Seen(observation) = step else {
             return Ok(());
         };
-        let has_gaze = observation
-            .face
-            .as_ref()
-            .is_some_and(|face| face.gaze.is_some());
-        if !has_gaze || failed.is_some() {
-            summary.n_without_gaze += u64::from(!has_gaze);
+        if failed.is_some() || observation.error.is_some() {
             return Ok(());
         }
         let name = match &observation.frame {
             FrameName::File(name) => name.clone(),
             FrameName::Number => format!("{:06}", observation.seq),
         };
+        let without_gaze = match &observation.face {
+            None => Some("no face"),
+            Some(face) if face.gaze.is_none() => Some("no eye that is open"),
+            Some(_) => None,
+        };
+        if let Some(why) = without_gaze {
+            summary.n_without_gaze += 1;
+            say(format!("{name}: not explained, {why}"));
+            return Ok(());
+        }
         match explain_one(&explainer, &vision.eyes_input(), &name, out, &mut summary) {
             Ok(line) => say(line),
             Err(error) => failed = Some(error),

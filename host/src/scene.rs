@@ -12,6 +12,7 @@ use gaze_signal::{EventBuf, ObjectBox, ObjectError, Objects};
 
 use crate::record::{SceneMessage, SceneUpdateMessage};
 
+pub(crate) use table::FARTHEST_DIAGONALS;
 pub use table::{SceneTable, SceneTableError};
 
 /// What a client asks of the scene.
@@ -153,8 +154,8 @@ fn lay_out(
     objects: &mut Objects,
 ) -> Result<(), SceneError> {
     for (place, id) in table.ids().iter().enumerate() {
-        let [x, y, width, height] = table.area(place);
         let id = id.as_str();
+        let [x, y, width, height] = table.area(place);
         let area = ObjectBox {
             x_mm: x * screen.width_mm(),
             y_mm: y * screen.height_mm(),

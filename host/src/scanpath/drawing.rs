@@ -1,5 +1,6 @@
 //! `gazed scanpath show`: a scene, people's paths and the model's as numbered circles, in SVG.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,12 @@ impl Drawing {
     /// # Errors
     /// [`FileError`].
     pub fn write(&self, networks: &mut Networks, out: &Path) -> Result<(), FileError> {
+        let is_svg = |ending: &OsStr| ending.eq_ignore_ascii_case("svg");
+        if out.extension().is_some_and(|ending| !is_svg(ending)) {
+            return Err(FileError::NotSvg {
+                path: out.to_owned(),
+            });
+        }
         let scenes = Scenes::read(&self.scenes)?;
         let place = scenes
             .place_of(&self.scene_id)

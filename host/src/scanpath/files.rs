@@ -12,7 +12,10 @@ use super::networks::Dwell;
 use crate::inference::InferenceError;
 use crate::output_file::WriteError;
 use crate::record::{Scanpath, ScanpathFixation, SceneMessage};
-use crate::scene::{SceneTable, SceneTableError};
+use crate::scene::{FARTHEST_DIAGONALS, SceneTable, SceneTableError};
+
+/// Nobody looks at one place for more than a day, ms.
+const LONGEST_MS: f32 = 86_400_000.0;
 
 /// Why a file of scenes or paths cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,12 @@ pub enum FileError {
         line: usize,
         /// What is wrong.
         reason: String,
+    },
+    /// A drawing under a name that is another kind of file's.
+    #[error("{}: a drawing is SVG; name a file that ends in .svg", path.display())]
+    NotSvg {
+        /// The file.
+        path: PathBuf,
     },
     /// A network failed.
     #[error(transparent)]
@@ -106,7 +115,8 @@ impl Scanpath {
     /// after the other are one dwell, which ends where the last of them is.
     ///
     /// # Errors
-    /// What is wrong, in words: an object that is not in the scene, or a number that is none.
+    /// What is wrong, in words: an object that is not in the scene, a place far from the screen, or a
+    /// duration that cannot be.
     pub fn dwells(&self, table: &SceneTable) -> Result<(Option<[f32; 2]>, Vec<Dwell>), String> {
         let mut start = None;
         let mut dwells: Vec<Dwell> = Vec::new();
@@ -117,13 +127,20 @@ impl Scanpath {
                 y_px,
                 duration_ms,
             } = fixation;
-            if !(x_px.is_finite() && y_px.is_finite() && duration_ms.is_none_or(f32::is_finite)) {
+            let at = table.to_diagonals([*x_px, *y_px]);
+            if !at.iter().all(|far| far.abs() <= FARTHEST_DIAGONALS) {
                 return Err(format!(
-                    "fixation {} holds a number that is none",
+                    "fixation {} is at {x_px}, {y_px} px, more than {FARTHEST_DIAGONALS} screen diagonals away",
                     number + 1
                 ));
             }
-            let gaze = Some(table.to_diagonals([*x_px, *y_px]));
+            if duration_ms.is_some_and(|lasted| !(0.0..=LONGEST_MS).contains(&lasted)) {
+                return Err(format!(
+                    "the duration of fixation {} must be null, or from 0 to {LONGEST_MS} ms",
+                    number + 1
+                ));
+            }
+            let gaze = Some(at);
             let Some(id) = object else {
                 if number == 0 {
                     start = gaze;
@@ -193,7 +210,14 @@ fn lines(
     let numbered = BufReader::new(plain).lines().enumerate();
     Ok(numbered.filter_map(move |(k, line)| match line {
         Ok(text) if text.trim().is_empty() => None,
-        Ok(text) => Some(Ok((k + 1, text))),
+        // Editors of some systems put a mark of the encoding before the first line.
+        Ok(text) => Some(Ok((
+            k + 1,
+            match text.strip_prefix('\u{feff}') {
+                Some(marked) if k == 0 => marked.to_owned(),
+                _ => text,
+            },
+        ))),
         Err(source) => Some(Err(failed(source))),
     }))
 }
@@ -245,6 +269,47 @@ mod tests {
             path.dwells(&table()).unwrap_err(),
             "scene s has no object 7"
         );
+    }
+
+    #[test]
+    fn numbers_that_no_eye_can_have_name_their_fixation() {
+        for (fixation, said) in [
+            (
+                r#"{"object":0,"x_px":1e30,"y_px":1,"duration_ms":1}"#,
+                "fixation 2 is at",
+            ),
+            (
+                r#"{"object":null,"x_px":1,"y_px":-1e39,"duration_ms":1}"#,
+                "fixation 2 is at",
+            ),
+            (
+                r#"{"object":0,"x_px":1,"y_px":1,"duration_ms":-1}"#,
+                "duration of fixation 2",
+            ),
+            (
+                r#"{"object":0,"x_px":1,"y_px":1,"duration_ms":1e39}"#,
+                "duration of fixation 2",
+            ),
+        ] {
+            let first = r#"{"object":1,"x_px":-32768,"y_px":1,"duration_ms":0}"#;
+            let error = path(&format!("{first},{fixation}"))
+                .dwells(&table())
+                .unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_the_encoding_before_the_first_line_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paths.jsonl");
+        let line = r#"{"scene_id":"s","observer":"o","fixations":[]}"#;
+        std::fs::write(&file, format!("\u{feff}{line}\n{line}\n")).unwrap();
+        let read: Result<Vec<_>, _> = paths(&file).unwrap().collect();
+        assert_eq!(read.unwrap().len(), 2);
+        std::fs::write(&file, format!("{line}\n\u{feff}{line}\n")).unwrap();
+        let error = paths(&file).unwrap().find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("line 2"), "{error}");
     }
 
     #[test]

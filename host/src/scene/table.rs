@@ -13,7 +13,7 @@ const SIDE_PX: RangeInclusive<f32> = 1e-3..=1e6;
 
 /// How far from the scene's corner an object may lie, and how large it may be, screen diagonals. The
 /// networks have only seen objects on the screen; numbers without bound would come out as none.
-const FARTHEST_DIAGONALS: f32 = 100.0;
+pub(crate) const FARTHEST_DIAGONALS: f32 = 100.0;
 
 /// Least side of an object, screen diagonals: one that is smaller has no size on a real screen.
 const SMALLEST_DIAGONALS: f32 = 1e-6;
