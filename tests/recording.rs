@@ -94,12 +94,58 @@ fn a_full_disk_leaves_whole_blocks_and_is_told() {
     let said = String::from_utf8_lossy(&ran.stderr);
     assert_eq!(ran.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("a.gazed: ") && said.contains("too large"),
+        said.contains("a.gazed: ") && said.contains("too large") && said.contains("make room"),
         "{said}"
     );
     let kept = replayed(&path);
     assert!(!kept.is_empty() && kept.len() < input.len());
     assert!(input.starts_with(&kept));
+}
+
+#[test]
+fn where_it_records_to_is_said_once_it_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, from) = (folder.path().join("a.gazed"), folder.path().join("a.jsonl"));
+    // With the mark that some editors put first.
+    fs::write(
+        &from,
+        "\u{feff}{\"type\":\"blink\",\"onset_us\":1,\"offset_us\":2}\n",
+    )
+    .unwrap();
+    let record = || run_gazed(GAZED, &["record", text(&path), "--from", text(&from)]);
+    let first = record();
+    assert!(first.status.success(), "{first:?}");
+    assert!(first.stderr.contains("recording to"), "{first:?}");
+    assert!(replayed(&path).starts_with("{\"type\":\"blink\""));
+    let second = record();
+    assert!(second.stderr.contains("exists already"), "{second:?}");
+    assert!(!second.stderr.contains("recording to"), "{second:?}");
+}
+
+#[test]
+fn a_recorder_whose_daemon_ends_names_what_it_has() {
+    let daemon = Daemon::start(GAZED, &["--source", "synthetic:3"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gazed");
+    let socket = daemon.socket();
+    let mut recorder = Command::new(GAZED)
+        .args(["record", text(&path), "--acknowledge", "--socket"])
+        .arg(&socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = String::new();
+    let mut stdout = BufReader::new(recorder.stdout.take().unwrap());
+    stdout.read_line(&mut acknowledged).unwrap();
+    daemon.signal("TERM");
+    let ran = recorder.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("gazed has stopped") && !said.contains("--wait"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::server::{NoSocketPath, SocketUse, socket_path};
 pub enum ConnectError {
     /// Nobody listens.
     #[error(
-        "{}: no gazed is running here; start one with `gazed run`, name its socket with --socket PATH, or wait for it with --wait", path.display()
+        "{}: no gazed is running here; start one with `gazed run`, or name its socket with --socket PATH", path.display()
     )]
     NoDaemon {
         /// The socket.

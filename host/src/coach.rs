@@ -22,6 +22,12 @@ pub enum CoachError {
     /// No daemon, or it has gone.
     #[error(transparent)]
     Daemon(#[from] WatchError),
+    /// It closed the connection.
+    #[error("{}: gazed has stopped: begin again when it is back", path.display())]
+    Ended {
+        /// The socket.
+        path: std::path::PathBuf,
+    },
     /// The terminal cannot be read or written.
     #[error("the terminal: {0}")]
     Terminal(#[from] std::io::Error),
@@ -92,7 +98,7 @@ pub fn calibrate(arguments: &CalibrateArgs, config: &ServerConfig) -> Result<Exi
             _ => {}
         }
     }
-    Err(CoachError::Daemon(WatchError::Ended { path }))
+    Err(CoachError::Ended { path })
 }
 
 struct Coach {

@@ -22,6 +22,7 @@ mod replay;
 mod table;
 mod writer;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -102,6 +103,16 @@ pub enum RecordingError {
         /// The system's words.
         source: std::io::Error,
     },
+    /// The disk is full, or the person's share of it.
+    #[error(
+        "{}: {reason}: make room, or record to another disk with --state DIR; what was written before is whole", path.display()
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: std::io::Error,
+    },
     /// Something else.
     #[error("{}: is not a recording of gazed", path.display())]
     NotARecording {
@@ -144,6 +155,26 @@ pub enum RecordingError {
         /// What was found.
         reason: String,
     },
+}
+
+impl RecordingError {
+    /// What the system says of writing a file.
+    fn of_writing(path: &Path, error: std::io::Error) -> Self {
+        let path = path.to_owned();
+        match error.kind() {
+            ErrorKind::AlreadyExists => RecordingError::Exists { path },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                RecordingError::NoRoom {
+                    path,
+                    reason: error,
+                }
+            }
+            _ => RecordingError::File {
+                path,
+                source: error,
+            },
+        }
+    }
 }
 
 /// The file of a recording: `name` itself where it is a path (it has a `/` or ends in `.gazed`),

@@ -47,6 +47,9 @@ pub enum WatchError {
     /// The daemon cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Nobody listens yet.
+    #[error("{0}; --wait waits for it")]
+    NoDaemon(ConnectError),
     /// The daemon closed the connection.
     #[error(
         "{}: gazed has stopped, or this program did not read fast enough; --wait goes on when it is back", path.display()
@@ -98,6 +101,9 @@ pub fn print_records(settings: &WatchSettings, out: &mut impl Write) -> Result<(
             Err(ConnectError::NoDaemon { path }) if settings.waits => {
                 info!("waiting for gazed at {}", path.display());
                 wait_for(&path)?
+            }
+            Err(nobody @ ConnectError::NoDaemon { .. }) => {
+                return Err(WatchError::NoDaemon(nobody));
             }
             connected => connected?,
         };

@@ -42,7 +42,6 @@ pub(super) fn record(arguments: RecordArgs, config: Config) -> Result<ExitCode> 
         path: path.clone(),
     };
     let stop = stop_on_signals()?;
-    eprintln!("recording to {}", path.display());
     let recorded = recording::record(&settings, &stop)?;
     eprintln!("{} records in {}", recorded.n_records, path.display());
     if settings.frames {

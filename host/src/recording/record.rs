@@ -11,10 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
 use super::{BlockSettings, MAX_LINE_BYTES, RecordingError, RecordingWriter};
-use crate::client;
+use crate::client::{self, ConnectError};
 use crate::record::RecordKind;
 use crate::stop::StopFlag;
-use crate::watch::WatchError;
 
 /// How often a silent stream lets the recorder look at the clock and at the stop flag.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -52,7 +51,7 @@ pub struct Recorded {
 pub enum RecordError {
     /// The daemon cannot be reached.
     #[error(transparent)]
-    Daemon(#[from] WatchError),
+    Daemon(#[from] ConnectError),
     /// The recording cannot be written.
     #[error(transparent)]
     Recording(#[from] RecordingError),
@@ -61,6 +60,14 @@ pub enum RecordError {
     NoFrames {
         /// Its words.
         message: String,
+    },
+    /// The daemon closed the connection.
+    #[error(
+        "{}: gazed has stopped, or this program did not read fast enough; what came before is kept: go on with a recording of another name", path.display()
+    )]
+    Ended {
+        /// The socket.
+        path: PathBuf,
     },
     /// The lines cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
@@ -93,7 +100,7 @@ struct Typed {
 pub fn record(settings: &RecordSettings, stop: &StopFlag) -> Result<Recorded, RecordError> {
     match &settings.from {
         None => {
-            let stream = client::connect(&settings.socket).map_err(WatchError::from)?;
+            let stream = client::connect(&settings.socket)?;
             subscribe(&stream, settings.frames).map_err(|source| RecordError::Read {
                 path: settings.socket.clone(),
                 source,
@@ -147,6 +154,8 @@ fn take_all(
     stop: &StopFlag,
 ) -> Result<Recorded, RecordError> {
     let mut writer = RecordingWriter::create(&settings.path, settings.blocks)?;
+    // Not before: it may be impossible.
+    eprintln!("recording to {}", settings.path.display());
     let taken = take_lines(lines, source, settings, stop, &mut writer);
     // Whatever ended it, what came until then is kept; the first error is the cause.
     let finished = writer.finish();
@@ -245,7 +254,7 @@ impl<'a> Source<'a> {
             Source::Lines(_) => Ok(()),
             Source::Daemon(path) => {
                 let path = path.to_owned();
-                Err(WatchError::Ended { path }.into())
+                Err(RecordError::Ended { path })
             }
         }
     }
@@ -257,6 +266,11 @@ fn checked<'a>(
     from: &Path,
     number: u64,
 ) -> Result<Option<(&'a [u8], Typed)>, RecordError> {
+    // Editors of some systems put a mark of the encoding before the first line.
+    let line = match line.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(line) if number == 1 => line,
+        _ => line,
+    };
     let record = line.trim_ascii();
     if record.is_empty() {
         return Ok(None);

@@ -1,7 +1,7 @@
 //! Writes blocks, whole, at the end of the file.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -36,15 +36,9 @@ impl RecordingWriter {
     /// tells who somebody is.
     ///
     /// # Errors
-    /// [`RecordingError::Exists`] or [`RecordingError::File`].
+    /// [`RecordingError::Exists`], [`RecordingError::NoRoom`] or [`RecordingError::File`].
     pub fn create(path: &Path, settings: BlockSettings) -> Result<Self, RecordingError> {
-        let failed = |source: std::io::Error| {
-            let path = path.to_owned();
-            match source.kind() {
-                ErrorKind::AlreadyExists => RecordingError::Exists { path },
-                _ => RecordingError::File { path, source },
-            }
-        };
+        let failed = |error| RecordingError::of_writing(path, error);
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         if let Some(folder) = folder {
             DirBuilder::new()
@@ -184,9 +178,6 @@ impl RecordingWriter {
     }
 
     fn failed(&self, source: std::io::Error) -> RecordingError {
-        RecordingError::File {
-            path: self.path.clone(),
-            source,
-        }
+        RecordingError::of_writing(&self.path, source)
     }
 }
