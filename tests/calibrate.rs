@@ -295,7 +295,7 @@ fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
     for (broken, expected) in [
         (whole[..whole.len() - 9].to_owned(), "cut short"),
         (whole.replacen("531", "530", 1), "changed or damaged"),
-        (whole.replacen("version = 2", "version = 3", 1), "version 3"),
+        (whole.replacen("version = 3", "version = 4", 1), "version 4"),
         (
             whole.replacen("fx_px = ", "fx_px = nan # ", 1),
             "changed or damaged",
