@@ -290,7 +290,7 @@ fn sigterm_before_the_first_frame_ends_it_with_success() {
 
 fn make_fifo(path: &std::path::Path) {
     let made = Command::new("mkfifo").arg(path).status();
-    assert!(made.unwrap().success());
+    assert!(made.expect("coreutils are there").success());
 }
 
 #[test]
