@@ -408,18 +408,18 @@ SETTINGS
         }
         sub place { map { my $share = $_ < 0 ? 0 : $_ > 1 ? 1 : $_; int($share * 65535 + 0.5) } @_ }
         open my $stream, "<", $ARGV[0] or die;
-        my (%told, $fixation, $onset_us, $is_down);
+        my (%told, $fixation, $known_us, $is_down);
         my ($clicked, $n_due) = (-1, 0);
         my $por = qr/"por":\{[^}]*"x":([-\d.e]+),"y":([-\d.e]+)\}/;
         while (<$stream>) {
-            ($fixation, $onset_us) = ($1, $2) if /"type":"event_(?:begin|update)","id":(\d+),"event":"fixation","onset_us":(\d+)/;
+            ($fixation, $known_us) = ($1, $3 - $2)
+                if /"type":"event_(?:begin|update)","id":(\d+),"event":"fixation","onset_us":(\d+),"until_us":(\d+)/;
             undef $fixation if /"type":"fixation".*"id":(\d+)/ && defined $fixation && $1 >= $fixation;
             my $was_down = $is_down;
             $is_down = 0 if /"type":"sample"/;
             next unless /"type":"(?:sample|event_begin|event_update|fixation)"/ && /$por/;
             if (/"type":"sample"/ && !$was_down && !/"low_confidence"/ && defined $fixation && $fixation != $clicked) {
-                my ($t_us) = /"t_us":(\d+)/;
-                ($clicked, $is_down, $n_due) = ($fixation, 1, $n_due + 1) if $t_us - $onset_us >= 400_000;
+                ($clicked, $is_down, $n_due) = ($fixation, 1, $n_due + 1) if $known_us >= 400_000;
             }
             /$por/;
             my ($x, $y) = place($1, $2);

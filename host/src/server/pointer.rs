@@ -7,8 +7,9 @@
 //!
 //! It clicks by dwelling, as the event stream has it: with `clicks = "objects"` once in each visit
 //! to an announced object (`object_enter` to `object_leave`) after `dwell_ms`, with
-//! `clicks = "anywhere"` once in each fixation that lasts that long, with `clicks = "never"` not at
-//! all. The button is pressed with one sample and let go with the next.
+//! `clicks = "anywhere"` once in each fixation that is known to have lasted that long (which is told four
+//! times a second, so the click may be a quarter of a second late, and never comes for one that was shorter),
+//! with `clicks = "never"` not at all. The button is pressed with one sample and let go with the next.
 //!
 //! ```toml
 //! [outputs]
@@ -259,7 +260,8 @@ impl Pointer {
             Clicks::Anywhere => match self.resting.now(sample) {
                 Some(fixation)
                     if self.clicked != Some(fixation.id)
-                        && sample.t_us.saturating_sub(fixation.onset_us) >= dwell_us =>
+                        // What is known of it: its end may have passed, and be told a moment later.
+                        && fixation.until_us.saturating_sub(fixation.onset_us) >= dwell_us =>
                 {
                     self.clicked = Some(fixation.id);
                     true
@@ -348,6 +350,17 @@ mod tests {
         })
     }
 
+    /// The same, known to last until then.
+    fn fixation_until(id: u32, onset_us: u64, until_us: u64) -> Record {
+        Record::EventUpdate(OpenEvent {
+            id,
+            event: GazeKind::Fixation,
+            onset_us,
+            until_us,
+            por: por(0.5, 0.5),
+        })
+    }
+
     fn visit(object: &str, onset_us: u64) -> ObjectVisit {
         ObjectVisit {
             object: object.into(),
@@ -385,17 +398,21 @@ mod tests {
         let mut pointer = pointer(Clicks::Anywhere, false);
         pointer.step(&fixation(7, 0, 0.5, 0.5));
         let mut acts = Vec::new();
-        for t_ms in (0..2000).step_by(40) {
-            acts.extend(pointer.step(&sample(t_ms * 1000, por(0.5, 0.5))));
+        for t_us in (0..2_000_000).step_by(40_000) {
+            pointer.step(&fixation_until(7, 0, t_us));
+            acts.extend(pointer.step(&sample(t_us, por(0.5, 0.5))));
         }
         assert_eq!(
             acts,
             [Act::Move([0.5, 0.5]), Act::Button(true), Act::Button(false)]
         );
         pointer.step(&fixation(8, 2_000_000, 0.5, 0.5));
-        assert_eq!(pointer.step(&sample(2_499_000, por(0.5, 0.5))), []);
+        // A sample that comes while the fixation may be over already.
+        pointer.step(&fixation_until(8, 2_000_000, 2_499_000));
+        assert_eq!(pointer.step(&sample(2_700_000, por(0.5, 0.5))), []);
+        pointer.step(&fixation_until(8, 2_000_000, 2_500_000));
         assert_eq!(
-            pointer.step(&sample(2_500_000, por(0.5, 0.5))),
+            pointer.step(&sample(2_740_000, por(0.5, 0.5))),
             [Act::Button(true)]
         );
         assert_eq!(pointer.let_go(), [Act::Button(false)]);
