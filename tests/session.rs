@@ -230,7 +230,7 @@ fn calibrate(seed: u64) -> Outcome {
 }
 
 #[test]
-fn a_calibration_is_short_and_helps_and_recentring_costs_at_most_a_tenth() {
+fn a_calibration_is_short_and_helps_and_recentring_takes_a_tenth_at_least() {
     let people = std::env::var("GAZED_PEOPLE").map_or(2, |people| people.parse().unwrap());
     let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
         let threads: Vec<_> = (FIRST_SEED..FIRST_SEED + people)
@@ -266,7 +266,7 @@ fn a_calibration_is_short_and_helps_and_recentring_costs_at_most_a_tenth() {
         assert!(outcome.seconds <= 45.0, "{} s", outcome.seconds);
     }
     assert!(still < mean(|o| o.uncalibrated_deg));
-    // It takes more people than two to show what recentring takes away (of six: two fifths of the
-    // growth): one target tells what all lack only as well as gaze on that one target is known.
-    assert!(recentred < 1.1 * moved);
+    // Of six people it takes seven tenths of the growth away, of the first two more than half: one target
+    // tells what all lack only as well as gaze on that one target is known.
+    assert!(recentred < 0.9 * moved);
 }
