@@ -99,43 +99,14 @@ fn mean_error_mm(records: &str, rows: &[String], validity: &str) -> f32 {
 #[test]
 fn a_calibration_from_a_recording_is_used_and_better_than_none() {
     let folder = tempfile::tempdir().unwrap();
-    let frames = folder.path().join("frames");
-    std::fs::create_dir(&frames).unwrap();
-    let rows = record(&frames);
-    let (fitted, validation) = rows.split_at(9 * FRAMES_PER_TARGET as usize);
-    let mut table = "frame,x_mm,y_mm\n".to_owned();
-    for row in fitted {
-        writeln!(table, "{row}").unwrap();
-    }
-    let targets = folder.path().join("targets.csv");
-    std::fs::write(&targets, table).unwrap();
-    let state = folder.path().join("state");
-    let [frames, targets, state] = [&frames, &targets, &state].map(|path| path.to_str().unwrap());
-
-    let fit = run_gazed(
-        GAZED,
-        &[
-            "calibrate",
-            "fit",
-            "--input",
-            frames,
-            "--targets",
-            targets,
-            "--screen-mm",
-            "531x299",
-            "--user",
-            "anna",
-            "--state",
-            state,
-            "--independent",
-        ],
-    );
-    assert!(fit.status.success(), "{fit:?}");
+    let (state, rows, said) = calibrated(folder.path());
     assert!(
-        fit.stdout.contains("accuracy") && fit.stdout.contains("chosen"),
-        "{}",
-        fit.stdout
+        said.contains("accuracy") && said.contains("chosen"),
+        "{said}"
     );
+    let validation = &rows[9 * FRAMES_PER_TARGET as usize..];
+    let frames = folder.path().join("frames");
+    let [frames, state] = [frames.to_str().unwrap(), &state];
 
     let process = |user: &[&str]| {
         let mut arguments = vec![
@@ -173,12 +144,14 @@ fn a_calibration_from_a_recording_is_used_and_better_than_none() {
     assert!(other_screen.contains(r#""validity":"stale_calibration""#));
 }
 
-/// A profile of `anna` in a state folder, made from a recording of a synthetic person.
-fn calibrated(folder: &Path) -> String {
+/// A profile of `anna` in a state folder, made from a recording of a synthetic person: that folder, the rows of
+/// all targets, of which the first nine are fitted, and what was said. The pictures are in `frames`.
+fn calibrated(folder: &Path) -> (String, Vec<String>, String) {
     let frames = folder.join("frames");
     std::fs::create_dir(&frames).unwrap();
+    let rows = record(&frames);
     let mut table = "frame,x_mm,y_mm\n".to_owned();
-    for row in record(&frames).iter().take(9 * FRAMES_PER_TARGET as usize) {
+    for row in &rows[..9 * FRAMES_PER_TARGET as usize] {
         writeln!(table, "{row}").unwrap();
     }
     let targets = folder.join("targets.csv");
@@ -204,7 +177,7 @@ fn calibrated(folder: &Path) -> String {
         ],
     );
     assert!(fit.status.success(), "{fit:?}");
-    state
+    (state, rows, fit.stdout)
 }
 
 #[test]
@@ -240,7 +213,7 @@ fn a_target_that_is_nowhere_near_the_screen_is_refused() {
 #[test]
 fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
-    let state = calibrated(folder.path());
+    let (state, _, _) = calibrated(folder.path());
     let users = |arguments: &[&str]| {
         let mut all = vec!["users"];
         all.extend(arguments);
@@ -334,7 +307,7 @@ fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
 #[test]
 fn a_kill_at_any_moment_leaves_a_whole_profile() {
     let folder = tempfile::tempdir().unwrap();
-    let state = calibrated(folder.path());
+    let (state, _, _) = calibrated(folder.path());
     let file = folder.path().join("anna.toml");
     let file = file.to_str().unwrap();
     let export = run_gazed(GAZED, &["users", "export", "anna", file, "--state", &state]);
