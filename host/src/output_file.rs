@@ -59,28 +59,28 @@ pub struct WriteError {
 /// JSON Lines, to a file or, for `-`, to standard output.
 pub struct LinesOut {
     path: PathBuf,
-    writer: BufWriter<Box<dyn Write>>,
+    inputs: Vec<PathBuf>,
+    /// None before the first line.
+    writer: Option<BufWriter<Box<dyn Write>>>,
 }
 
 impl LinesOut {
-    /// Creates the file; see [`create`].
-    ///
-    /// # Errors
-    /// [`WriteError`].
-    pub fn create(path: &Path, inputs: &[&Path]) -> Result<Self, WriteError> {
-        let writer: Box<dyn Write> = if path == Path::new("-") {
-            Box::new(io::stdout())
-        } else {
-            let file = create(path, inputs).map_err(|source| WriteError {
-                path: path.to_owned(),
-                source,
-            })?;
-            Box::new(file)
-        };
-        Ok(LinesOut {
+    /// The file is made, or emptied, with the first line (see [`create`]): an input that cannot be read
+    /// leaves the output of before as it was.
+    pub fn new(path: &Path, inputs: &[&Path]) -> Self {
+        LinesOut {
             path: path.to_owned(),
-            writer: BufWriter::new(writer),
-        })
+            inputs: inputs.iter().map(|&input| input.to_owned()).collect(),
+            writer: None,
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn Write>> {
+        if self.path == Path::new("-") {
+            return Ok(Box::new(io::stdout()));
+        }
+        let inputs: Vec<&Path> = self.inputs.iter().map(PathBuf::as_path).collect();
+        Ok(Box::new(create(&self.path, &inputs)?))
     }
 
     /// Writes one value as a line.
@@ -100,15 +100,24 @@ impl LinesOut {
     /// # Errors
     /// [`WriteError`].
     pub fn write_line(&mut self, line: &str) -> Result<(), WriteError> {
-        writeln!(self.writer, "{line}").map_err(|source| self.failed(source))
+        let writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => BufWriter::new(self.open().map_err(|source| self.failed(source))?),
+        };
+        let writer = self.writer.insert(writer);
+        writeln!(writer, "{line}").map_err(|source| self.failed(source))
     }
 
-    /// Writes out what is buffered.
+    /// Writes out what is buffered; without a line the file is made empty.
     ///
     /// # Errors
     /// [`WriteError`].
     pub fn finish(mut self) -> Result<(), WriteError> {
-        self.writer.flush().map_err(|source| self.failed(source))
+        let flushed = match &mut self.writer {
+            Some(writer) => writer.flush(),
+            None => self.open().map(drop),
+        };
+        flushed.map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> WriteError {

@@ -96,10 +96,6 @@ impl Recording {
 /// # Errors
 /// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
 /// line is printed.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "each_observation tells that it has opened the input before it gives an observation"
-)]
 pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64, ProcessError> {
     let Chain {
         mut vision,
@@ -111,8 +107,7 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
         SourceSpec::Video(path) | SourceSpec::Images(path) => Some(path.as_path()),
         _ => None,
     };
-    // Not before the input is open: a mistake in its name must not empty an output of before.
-    let mut lines = None;
+    let mut lines = LinesOut::new(out, input.as_slice());
     let unreadable = each_observation(&mut vision, recording, |step| {
         let observation = match step {
             Step::Opened {
@@ -121,12 +116,10 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
             } => {
                 header.source = description;
                 header.frame_size_px = frame_size_px;
-                let lines = lines.insert(LinesOut::create(out, input.as_slice())?);
                 return Ok(lines.write_line(&Record::Header(header.clone()).to_line())?);
             }
             Step::Seen(observation) => observation,
         };
-        let lines = lines.as_mut().expect("the input is opened first");
         let (sample, events) = if recording.is_independent {
             (tracking.sample_alone(observation), None)
         } else {
@@ -136,14 +129,12 @@ pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64
         let record = Record::from_sample(observation, &sample, &header.screen, None, None);
         lines.write_line(&record.to_line())?;
         if let Some(events) = events {
-            write_events(lines, &events, &header)?;
+            write_events(&mut lines, &events, &header)?;
         }
         Ok(())
     })?;
-    if let Some(mut lines) = lines {
-        write_events(&mut lines, &tracking.finish(), &header)?;
-        lines.finish()?;
-    }
+    write_events(&mut lines, &tracking.finish(), &header)?;
+    lines.finish()?;
     Ok(unreadable)
 }
 

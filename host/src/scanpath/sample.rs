@@ -35,7 +35,7 @@ pub fn predict_files(
     out: &Path,
 ) -> Result<(), FileError> {
     let found = Scenes::read(scenes)?;
-    let mut lines = LinesOut::create(out, &[scenes])?;
+    let mut lines = LinesOut::new(out, &[scenes]);
     for scene in &found.scenes {
         let encoded = encode(networks, scene)?;
         for path in sample(networks, &scene.table, &encoded, n_samples, seed)? {

@@ -45,7 +45,7 @@ pub fn score_files(
     out: &Path,
 ) -> Result<(), FileError> {
     let read = Scenes::read(scenes)?;
-    let mut lines = LinesOut::create(out, &[scenes, of_people])?;
+    let mut lines = LinesOut::new(out, &[scenes, of_people]);
     let scenes = read;
     let mut encoded: Vec<Option<EncodedScene>> = vec![None; scenes.scenes.len()];
     for path in paths(of_people)? {

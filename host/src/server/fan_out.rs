@@ -519,6 +519,36 @@ impl Hub {
         }
     }
 
+    /// Reads from a client and writes to it until it leaves, must go, or all ends; what was queued before that
+    /// is still sent. Tells how sending ended, and what reading gave where that ended first.
+    pub(super) async fn attend<R>(
+        &self,
+        id: u64,
+        dropped: &Notify,
+        reading: impl Future<Output = R>,
+        writing: impl Future<Output = Written>,
+    ) -> (Written, Option<R>) {
+        tokio::pin!(writing);
+        let (written, heard) = tokio::select! {
+            biased;
+            () = dropped.notified() => (Written::Gone, None),
+            written = &mut writing => (written, None),
+            heard = reading => {
+                self.forget(id);
+                (writing.await, Some(heard))
+            }
+            () = self.stopped() => {
+                self.forget(id);
+                (writing.await, None)
+            }
+        };
+        match written {
+            Written::All | Written::Gone => self.forget(id),
+            Written::Unread => self.forget_unread(id),
+        }
+        (written, heard)
+    }
+
     /// Queues a record for everybody who wants its kind; [`Hub::flush`] sends it.
     pub(super) fn fan_out(&self, outgoing: &Outgoing) {
         let mut table = self.table();

@@ -327,38 +327,17 @@ async fn send_events(
     }
     let (mut writer, reader) = socket.split();
     let patience = hub.settings.write_timeout;
-    let mut code = close_code::AWAY;
-    let written = {
-        let reading = read_messages(reader, session);
-        let writing = async {
-            match rest {
-                Rest::Lines(waiting) => write_messages(&mut writer, waiting, patience).await,
-                Rest::Wire(wire) => wire.drain(patience).await,
-            }
-        };
-        tokio::pin!(writing);
-        tokio::select! {
-            biased;
-            () = dropped.notified() => Written::Gone,
-            written = &mut writing => written,
-            reason = reading => {
-                code = reason;
-                hub.forget(id);
-                writing.await
-            }
-            () = hub.stopped() => {
-                hub.forget(id);
-                writing.await
-            }
+    let reading = read_messages(reader, session);
+    let writing = async {
+        match rest {
+            Rest::Lines(waiting) => write_messages(&mut writer, waiting, patience).await,
+            Rest::Wire(wire) => wire.drain(patience).await,
         }
     };
-    match written {
-        Written::Unread => hub.forget_unread(id),
-        Written::Gone => hub.forget(id),
-        Written::All => {
-            hub.forget(id);
-            let _ = tokio::time::timeout(LAST_WORD, writer.send(close(code))).await;
-        }
+    let (written, code) = hub.attend(id, &dropped, reading, writing).await;
+    if written == Written::All {
+        let last = close(code.unwrap_or(close_code::AWAY));
+        let _ = tokio::time::timeout(LAST_WORD, writer.send(last)).await;
     }
 }
 

@@ -342,9 +342,9 @@ impl Speaker {
         let Some(zero_us) = self.zero_us else {
             return self.fail("no frame has come since the calibration began");
         };
-        let mut references: Vec<Reference> = ref_data
+        let references: Option<Vec<Reference>> = ref_data
             .iter()
-            .filter_map(|datum| {
+            .map(|datum| {
                 let mono_us = self.shared.mono_us(datum.timestamp)?;
                 Some(Reference {
                     t_us: mono_us.checked_sub(zero_us)?,
@@ -354,6 +354,11 @@ impl Speaker {
                 })
             })
             .collect();
+        let Some(mut references) = references else {
+            return self.fail(
+                "ref_data: a timestamp lies before the camera's first frame: give Pupil time",
+            );
+        };
         // One eye after the other, perhaps.
         references.sort_by_key(|reference| reference.t_us);
         self.ask(CalibrateMessage::References { references });

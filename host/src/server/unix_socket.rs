@@ -52,24 +52,7 @@ async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {
     let patience = hub.settings.write_timeout;
     let reading = read(reader, Session::on_socket(Arc::clone(&hub), id));
     let writing = write(writer, &mut admission.waiting, patience);
-    tokio::pin!(writing);
-    let written = tokio::select! {
-        biased;
-        () = admission.dropped.notified() => Written::Gone,
-        written = &mut writing => written,
-        () = reading => {
-            hub.forget(id);
-            writing.await
-        }
-        () = hub.stopped() => {
-            hub.forget(id);
-            writing.await
-        }
-    };
-    match written {
-        Written::All | Written::Gone => hub.forget(id),
-        Written::Unread => hub.forget_unread(id),
-    }
+    hub.attend(id, &admission.dropped, reading, writing).await;
 }
 
 /// Reads messages until the client has closed the connection or must go.
