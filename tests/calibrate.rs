@@ -7,7 +7,7 @@ use std::path::Path;
 
 use gaze_observer::{Observer, ObserverSettings, ScriptKind, ScriptTarget};
 use gaze_protocol::{PointOfRegard, Span, Timestamp};
-use gaze_tests::{Daemon, run_gazed};
+use gaze_tests::{Daemon, Ran, run_gazed};
 use serde_json::Value;
 
 const GAZED: &str = env!("CARGO_BIN_EXE_gazed");
@@ -144,6 +144,14 @@ fn a_calibration_from_a_recording_is_used_and_better_than_none() {
     assert!(other_screen.contains(r#""validity":"stale_calibration""#));
 }
 
+/// Fits anna's profile to pictures, each taken alone.
+fn fit(input: &str, targets: &str, state: &str) -> Ran {
+    let mut arguments = vec!["calibrate", "fit", "--input", input, "--targets", targets];
+    arguments.extend(["--screen-mm", "531x299", "--user", "anna"]);
+    arguments.extend(["--state", state, "--independent"]);
+    run_gazed(GAZED, &arguments)
+}
+
 /// A profile of `anna` in a state folder, made from a recording of a synthetic person: that folder, the rows of
 /// all targets, of which the first nine are fitted, and what was said. The pictures are in `frames`.
 fn calibrated(folder: &Path) -> (String, Vec<String>, String) {
@@ -158,26 +166,9 @@ fn calibrated(folder: &Path) -> (String, Vec<String>, String) {
     std::fs::write(&targets, table).unwrap();
     let state = folder.join("state").to_str().unwrap().to_owned();
     let [frames, targets] = [&frames, &targets].map(|path| path.to_str().unwrap());
-    let fit = run_gazed(
-        GAZED,
-        &[
-            "calibrate",
-            "fit",
-            "--input",
-            frames,
-            "--targets",
-            targets,
-            "--screen-mm",
-            "531x299",
-            "--user",
-            "anna",
-            "--state",
-            &state,
-            "--independent",
-        ],
-    );
-    assert!(fit.status.success(), "{fit:?}");
-    (state, rows, fit.stdout)
+    let ran = fit(frames, targets, &state);
+    assert!(ran.status.success(), "{ran:?}");
+    (state, rows, ran.stdout)
 }
 
 #[test]
@@ -186,23 +177,7 @@ fn a_target_that_is_nowhere_near_the_screen_is_refused() {
     let targets = folder.path().join("targets.csv");
     std::fs::write(&targets, "frame,x_mm,y_mm\n0,10,10\n1,1e9,10\n").unwrap();
     let [folder, targets] = [folder.path(), &targets].map(|path| path.to_str().unwrap());
-    let ran = run_gazed(
-        GAZED,
-        &[
-            "calibrate",
-            "fit",
-            "--input",
-            folder,
-            "--targets",
-            targets,
-            "--screen-mm",
-            "531x299",
-            "--user",
-            "anna",
-            "--state",
-            folder,
-        ],
-    );
+    let ran = fit(folder, targets, folder);
     assert_eq!(ran.status.code(), Some(1), "{ran:?}");
     assert!(
         ran.stderr.contains("line 3") && ran.stderr.contains("531x299"),

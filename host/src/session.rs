@@ -208,7 +208,7 @@ impl Session {
                 found: options.validation,
             });
         };
-        let is_clients_own = matches!(options.timing, Timing::ByCommand | Timing::ByReference);
+        let is_clients_own = options.timing.tells_targets_later();
         let shares = if is_clients_own {
             Vec::new()
         } else if options.pursuit {
@@ -306,7 +306,7 @@ impl Session {
         for place in &mut self.places {
             *place = Place::new(place.share, place.is_validation);
         }
-        if matches!(self.options.timing, Timing::ByCommand | Timing::ByReference) {
+        if self.options.timing.tells_targets_later() {
             self.places.clear();
         }
         self.references = References::default();

@@ -160,6 +160,13 @@ pub enum Timing {
     ByReference,
 }
 
+impl Timing {
+    /// Whether the client tells its targets while the session runs, and none is known at its start.
+    pub const fn tells_targets_later(self) -> bool {
+        matches!(self, Timing::ByCommand | Timing::ByReference)
+    }
+}
+
 /// Where the target was at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]

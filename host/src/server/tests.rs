@@ -427,10 +427,10 @@ fn outputs_are_for_this_machine_alone() {
     );
 }
 
-#[test]
-fn every_output_has_a_port_and_a_greeting() {
+/// Each protocol at a port of the system's choosing.
+fn every_output() -> ServerSettings {
     let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let settings = ServerSettings {
+    ServerSettings {
         outputs: OutputSettings {
             open_gaze: any,
             pupil: any,
@@ -438,8 +438,12 @@ fn every_output_has_a_port_and_a_greeting() {
             ..OutputSettings::default()
         },
         ..ServerSettings::default()
-    };
-    let running = Running::start("outputs", settings);
+    }
+}
+
+#[test]
+fn every_output_has_a_port_and_a_greeting() {
+    let running = Running::start("outputs", every_output());
     let [open_gaze, pupil, _, _, eye_tribe] = running.outputs[..] else {
         panic!("{:?}", running.outputs)
     };
@@ -466,16 +470,7 @@ fn every_output_has_a_port_and_a_greeting() {
 
 #[test]
 fn the_first_answer_is_right() {
-    let any = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let settings = ServerSettings {
-        outputs: OutputSettings {
-            open_gaze: any,
-            eye_tribe: any,
-            ..OutputSettings::default()
-        },
-        ..ServerSettings::default()
-    };
-    let running = Running::start("first answers", settings);
+    let running = Running::start("first answers", every_output());
     let mut client = running.subscribed(ALL);
     let Record::Header(mut known) = header("screen") else {
         unreachable!("it was made as one")
@@ -502,7 +497,7 @@ fn the_first_answer_is_right() {
         BufReader::new(stream).read_line(&mut line).unwrap();
         line
     };
-    let [open_gaze, eye_tribe] = running.outputs[..] else {
+    let [open_gaze, _, _, _, eye_tribe] = running.outputs[..] else {
         panic!("{:?}", running.outputs)
     };
     for (id, answer) in [

@@ -19,7 +19,7 @@ impl Session {
     pub(super) fn advance(&mut self) {
         match self.queue.pop_front() {
             Some(place) => self.show(place),
-            None if matches!(self.options.timing, Timing::ByCommand | Timing::ByReference) => {
+            None if self.options.timing.tells_targets_later() => {
                 self.state = State::Waiting;
             }
             None => self.fit_or_judge(),
