@@ -3,7 +3,8 @@
 //! ffmpeg decodes to grey Y4M on its stdout, one frame for each decoded one. Y4M has no times, so
 //! ffmpeg's `showinfo` filter reports them on stderr, a line for each frame before its picture.
 //! A video is turned upright when its container says so; pictures that change their size on the
-//! way are scaled to the first one's.
+//! way are scaled to the first one's. ffmpeg mends what is damaged as well as it can and says so on
+//! stderr alone; here a last frame that cannot be read tells it.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -139,12 +140,29 @@ impl FfmpegVideo {
         }
     }
 
-    fn end(&mut self, error: Option<std::io::Error>) -> Result<Captured, CameraError> {
+    /// The stream's end, or before it the frame that tells of the damage.
+    fn end(
+        &mut self,
+        frame: &mut Frame,
+        error: Option<std::io::Error>,
+    ) -> Result<Captured, CameraError> {
         self.has_ended = true;
-        match self.child.get_mut().explain(error) {
-            Some(error) => Err(error),
-            None => Ok(Captured::EndOfStream),
+        if let Some(error) = self.child.get_mut().explain(error) {
+            return Err(error);
         }
+        let complaints = &self.child.get_mut().lines().complaints;
+        if complaints.count == 0 {
+            return Ok(Captured::EndOfStream);
+        }
+        let next_us = self.last_us + steady_time_us(1, self.fps) as i64;
+        let since_first_us = next_us - self.first_us.unwrap_or(next_us);
+        let captured_at = Timestamp(since_first_us.try_into().unwrap_or(0));
+        frame.begin(self.next_seq, captured_at);
+        frame.fail(format!(
+            "the video is damaged or cut short; ffmpeg complained {} times, first: {}",
+            complaints.count, complaints.first
+        ));
+        Ok(Captured::Frame)
     }
 }
 
@@ -161,9 +179,9 @@ impl FrameSource for FfmpegVideo {
                 Ok(Captured::Frame)
             }
             // A frame cut short is no decoded frame: ffmpeg died, and says why.
-            Ok(Next::Frame | Next::End) => self.end(None),
+            Ok(Next::Frame | Next::End) => self.end(frame, None),
             Ok(Next::Broken) => Err(self.fault(StreamFault::Y4mFrame { seq: self.next_seq })),
-            Err(error) => self.end(Some(error)),
+            Err(error) => self.end(frame, Some(error)),
         }
     }
 
@@ -196,7 +214,7 @@ fn arguments(path: &Path, passthrough_option: &str) -> Vec<OsString> {
         "-nostdin",
         "-nostats",
         "-loglevel",
-        "repeat+info",
+        "repeat+level+info",
         "-i",
     ]
     .map(OsString::from)
@@ -235,16 +253,37 @@ struct ShowInfo {
     /// Times of frames that were reported and not yet fetched, µs; none: the frame has none.
     times: VecDeque<Option<i64>>,
     last_words: String,
+    complaints: Complaints,
 }
+
+/// Lines of the level `error`.
+#[derive(Debug, Default)]
+struct Complaints {
+    count: u64,
+    first: String,
+}
+
+/// How ffmpeg marks the level of a line, with `-loglevel level`.
+const LEVELS: [&str; 5] = ["[info] ", "[warning] ", "[error] ", "[fatal] ", "[panic] "];
 
 impl StderrLines for ShowInfo {
     fn line(&mut self, line: &str) {
+        let is_complaint = line.contains("[error] ");
+        let line = LEVELS
+            .iter()
+            .fold(line.to_owned(), |line, level| line.replacen(level, "", 1));
         if let Some(at) = line.find("[Parsed_showinfo") {
             self.showinfo_line(&line[at..]);
         } else if !line.trim().is_empty() && !line.starts_with("Error splitting the argument list")
         {
             self.last_words.clear();
             self.last_words.push_str(line.trim());
+        }
+        if is_complaint {
+            if self.complaints.count == 0 {
+                self.complaints.first.push_str(line.trim());
+            }
+            self.complaints.count += 1;
         }
     }
 
@@ -302,20 +341,27 @@ mod tests {
     fn showinfo_lines_give_times_in_microseconds() {
         let mut info = ShowInfo::default();
         for line in [
-            "Input #0, matroska,webm, from 'x.mkv':",
-            "[Parsed_showinfo_0 @ 0x55] config in time_base: 1/15360, frame_rate: 30/1",
-            "[Parsed_showinfo_0 @ 0x55] config out time_base: 0/0, frame_rate: 0/0",
-            "[Parsed_showinfo_0 @ 0x55] n:   0 pts:      0 pts_time:0       pos:   48 fmt:yuv420p",
-            "[Parsed_showinfo_0 @ 0x55] color_range:unknown color_space:unknown",
-            "[h264 @ 0x1] some [Parsed_showinfo_0 @ 0x55] n:   1 pts:    512 pts_time:0.0333333 duration: 512",
-            "[Parsed_showinfo_0 @ 0x55] n:   2 pts:  NOPTS pts_time:NOPTS   pos:       -1 fmt:gray",
-            "[Parsed_showinfo_0 @ 0x55] n:   3 pts:-15360 pts_time:-1",
-            "Conversion failed!",
+            "[info] Input #0, matroska,webm, from 'x.mkv':",
+            "[Parsed_showinfo_0 @ 0x55] [info] config in time_base: 1/15360, frame_rate: 30/1",
+            "[Parsed_showinfo_0 @ 0x55] [info] config out time_base: 0/0, frame_rate: 0/0",
+            "[Parsed_showinfo_0 @ 0x55] [info] n:   0 pts:      0 pts_time:0       pos:   48 fmt:yuv420p",
+            "[Parsed_showinfo_0 @ 0x55] [info] color_range:unknown color_space:unknown",
+            "[h264 @ 0x1] some [Parsed_showinfo_0 @ 0x55] [info] n:   1 pts:    512 pts_time:0.0333333 duration: 512",
+            "[Parsed_showinfo_0 @ 0x55] [info] n:   2 pts:  NOPTS pts_time:NOPTS   pos:       -1 fmt:gray",
+            "[Parsed_showinfo_0 @ 0x55] [info] n:   3 pts:-15360 pts_time:-1",
+            "[h264 @ 0x1] [error] error while decoding MB 58 16, bytestream 12226",
+            "[h264 @ 0x1] [error] Reference 3 >= 3",
+            "[info] Conversion failed!",
         ] {
             info.line(line);
         }
         assert_eq!(info.times, [Some(0), Some(33_333), None, Some(-1_000_000)]);
         assert_eq!(info.last_words(), "Conversion failed!");
+        assert_eq!(info.complaints.count, 2);
+        assert_eq!(
+            info.complaints.first,
+            "[h264 @ 0x1] error while decoding MB 58 16, bytestream 12226"
+        );
     }
 
     #[test]
@@ -335,8 +381,8 @@ mod tests {
     #[test]
     fn the_words_of_an_older_ffmpeg_name_the_option() {
         let mut info = ShowInfo::default();
-        info.line("Unrecognized option 'fps_mode'.");
-        info.line("Error splitting the argument list: Option not found");
+        info.line("[fatal] Unrecognized option 'fps_mode'.");
+        info.line("[fatal] Error splitting the argument list: Option not found");
         assert!(info.last_words().contains("fps_mode"));
     }
 

@@ -373,11 +373,7 @@ fn other_videos_come_through_ffmpeg_frame_by_frame_with_their_times() {
         "30000",
         &format!("file:{path}"),
     ]);
-    let open_clip = || {
-        let spec = SourceSpec::Video(clip.clone());
-        open(&spec, &SourceSettings::unpaced()).expect("a video")
-    };
-    let source = open_clip();
+    let source = open_video(&clip);
     assert_eq!(source.frame_size(), Some((64, 48)));
     assert_eq!(source.frame_count(), Some(20));
     assert_eq!(source.description(), "video:a:clip.mov");
@@ -394,7 +390,7 @@ fn other_videos_come_through_ffmpeg_frame_by_frame_with_their_times() {
     assert_eq!(times, expected);
     assert!(frames.iter().zip(0..).all(|(frame, seq)| frame.seq == seq));
     // The same bytes every time.
-    let (again, _) = read_all(open_clip());
+    let (again, _) = read_all(open_video(&clip));
     assert!(frames.iter().zip(&again).all(|(a, b)| a.luma == b.luma));
     assert_eq!(frames.len(), again.len());
 }
@@ -442,4 +438,37 @@ fn a_file_that_is_no_video_is_refused_in_ffmpegs_words() {
         .expect("a refusal");
     assert!(matches!(&error, CameraError::NotAVideo { .. }), "{error}");
     assert!(error.to_string().contains("Invalid data"), "{error}");
+}
+
+#[test]
+fn a_video_that_is_cut_short_says_so_after_its_last_frame() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = Folder::new();
+    let whole = folder.path("whole.mkv");
+    let picture = "testsrc=size=64x48:rate=30:duration=1";
+    let to = whole.to_str().expect("a path");
+    ffmpeg(&["-f", "lavfi", "-i", picture, "-c:v", "mpeg4", to]);
+    let (frames, error) = read_all(open_video(&whole));
+    assert!(error.is_none() && frames.iter().all(|frame| frame.error.is_none()));
+    let bytes = std::fs::read(&whole).expect("the clip");
+    let cut = folder.write("cut.mkv", &bytes[..bytes.len() * 2 / 3]);
+    let (some, error) = read_all(open_video(&cut));
+    assert!(error.is_none(), "{error:?}");
+    let (told, read) = some.split_last().expect("a frame that tells");
+    assert!(!read.is_empty() && read.len() < frames.len());
+    assert!(read.iter().all(|frame| frame.error.is_none()));
+    assert_eq!(told.seq, read.len() as u64);
+    assert!(told.captured_at > read[read.len() - 1].captured_at);
+    let words = told.error.as_ref().expect("words");
+    assert!(
+        words.starts_with("the video is damaged or cut short; ffmpeg complained"),
+        "{words}"
+    );
+}
+
+fn open_video(path: &Path) -> Box<dyn FrameSource> {
+    let spec = SourceSpec::Video(path.to_owned());
+    open(&spec, &SourceSettings::unpaced()).expect("a video")
 }
