@@ -13,7 +13,7 @@ use gaze_calibration::{
 use crate::clock::unix_now_s;
 use crate::config::Config;
 use crate::frame::FrameName;
-use crate::process::{ProcessError, Recording, Step, each_observation};
+use crate::process::{Input, ProcessError, Step, each_observation};
 use crate::setup::{self, SetupError};
 use crate::tracking::calibration_input;
 use crate::vision::CameraMatrix;
@@ -101,7 +101,7 @@ struct Seen {
 /// [`CalibrateError`]; the person's present profile stays as it is then.
 pub fn fit_recording(
     config: &Config,
-    recording: &Recording,
+    recording: &Input,
     targets: &Path,
     user: &str,
 ) -> Result<Fitted, CalibrateError> {

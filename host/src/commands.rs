@@ -21,7 +21,7 @@ use crate::daemon::{Daemon, Outputs};
 use crate::doctor::{self, DoctorSettings};
 use crate::metrics::Metrics;
 use crate::notify::{Progress, Watchdog};
-use crate::process::Recording;
+use crate::process::Input;
 use crate::server::{Server, ServerSettings, SocketUse, socket_path};
 use crate::stop::CaughtSignals;
 use crate::terminal::say;
@@ -206,7 +206,7 @@ fn bind_server(config: &Config, metrics: &Arc<Metrics>) -> Result<Server> {
 fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitCode> {
     let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
     arguments.chain.apply(&mut config);
-    let recording = Recording::new(
+    let recording = Input::new(
         &arguments.input,
         fps,
         arguments.independent,
@@ -219,7 +219,7 @@ fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitC
 fn explain_recording(arguments: ExplainArgs, mut config: Config) -> Result<ExitCode> {
     let fps = config.source.frames_per_s;
     arguments.chain.apply(&mut config);
-    let recording = Recording::new(
+    let recording = Input::new(
         &arguments.input,
         fps,
         arguments.independent,
@@ -236,7 +236,7 @@ fn explain_recording(arguments: ExplainArgs, mut config: Config) -> Result<ExitC
 fn fit(arguments: FitArgs, mut config: Config) -> Result<ExitCode> {
     let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
     arguments.chain.apply(&mut config);
-    let recording = Recording::new(&arguments.input, fps, arguments.independent, None)?;
+    let recording = Input::new(&arguments.input, fps, arguments.independent, None)?;
     let fitted =
         calibrate::fit_recording(&config, &recording, &arguments.targets, &arguments.user)?;
     say(&fitted)?;

@@ -20,7 +20,7 @@ use image::{ImageBuffer, Rgb};
 
 use crate::config::Config;
 use crate::frame::FrameName;
-use crate::process::{ProcessError, Recording, Step, each_frame};
+use crate::process::{Input, ProcessError, Step, each_frame};
 use crate::setup::{self, SetupError};
 use crate::vision::eyes::EyesInput;
 use relevance::{EyeNetwork, RelevanceError, Run, Values};
@@ -247,7 +247,7 @@ impl fmt::Display for Summary {
 /// [`ExplainError`].
 pub fn explain(
     config: &Config,
-    recording: &Recording,
+    recording: &Input,
     out: &Path,
     mut say: impl FnMut(String),
 ) -> Result<Summary, ExplainError> {

@@ -18,7 +18,7 @@ use crate::vision::light::Light;
 /// The numbers of a running daemon.
 #[derive(Debug)]
 pub struct Metrics {
-    latencies: [LatencyHistogram; Stage::ALL.len()],
+    latencies: [LatencyHistogram; TimedStage::ALL.len()],
     counters: [AtomicU64; Counter::ALL.len()],
     state: Mutex<State>,
     pace: Mutex<Option<PaceChange>>,
@@ -27,7 +27,7 @@ pub struct Metrics {
 
 /// Where time is spent on the way from the camera to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum TimedStage {
     /// From exposure until the decoded frame is in the newest-frame slot.
     Capture,
     /// Unpacking a compressed picture; a part of the capture.
@@ -40,24 +40,24 @@ pub enum Stage {
     EndToEnd,
 }
 
-impl Stage {
+impl TimedStage {
     /// All stages, in the order of the data flow.
-    pub const ALL: [Stage; 5] = [
-        Stage::Capture,
-        Stage::Decoding,
-        Stage::Vision,
-        Stage::Tracking,
-        Stage::EndToEnd,
+    pub const ALL: [TimedStage; 5] = [
+        TimedStage::Capture,
+        TimedStage::Decoding,
+        TimedStage::Vision,
+        TimedStage::Tracking,
+        TimedStage::EndToEnd,
     ];
 
     /// Name in `/status`.
     pub const fn name(self) -> &'static str {
         match self {
-            Stage::Capture => "capture",
-            Stage::Decoding => "decoding",
-            Stage::Vision => "vision",
-            Stage::Tracking => "tracking",
-            Stage::EndToEnd => "end_to_end",
+            TimedStage::Capture => "capture",
+            TimedStage::Decoding => "decoding",
+            TimedStage::Vision => "vision",
+            TimedStage::Tracking => "tracking",
+            TimedStage::EndToEnd => "end_to_end",
         }
     }
 }
@@ -223,7 +223,7 @@ impl Metrics {
     }
 
     /// Adds one measurement.
-    pub fn record(&self, stage: Stage, latency: Duration) {
+    pub fn record(&self, stage: TimedStage, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latencies[stage as usize].record(micros);
     }
@@ -280,7 +280,7 @@ impl Metrics {
     }
 
     /// A copy of one stage's histogram; the difference of two copies is the time between them.
-    pub fn latencies(&self, stage: Stage) -> LatencyCounts {
+    pub fn latencies(&self, stage: TimedStage) -> LatencyCounts {
         self.latencies[stage as usize].counts()
     }
 
@@ -451,9 +451,9 @@ mod tests {
     fn percentiles_of_one_to_hundred_are_the_numbers_themselves() {
         let metrics = Metrics::new();
         for ms in 1..=100 {
-            metrics.record(Stage::Vision, Duration::from_millis(ms));
+            metrics.record(TimedStage::Vision, Duration::from_millis(ms));
         }
-        let summary = metrics.latencies(Stage::Vision).summary().unwrap();
+        let summary = metrics.latencies(TimedStage::Vision).summary().unwrap();
         assert_eq!((summary.n, summary.max_us), (100, 100_000));
         for (found, expected) in [
             (summary.p50_us, 50_000.0),
@@ -464,16 +464,16 @@ mod tests {
                 (found as f64 / expected - 1.0).abs() < 0.034 /* half a bucket */
             );
         }
-        assert_eq!(metrics.latencies(Stage::Capture).summary(), None);
+        assert_eq!(metrics.latencies(TimedStage::Capture).summary(), None);
     }
 
     #[test]
     fn the_difference_of_two_copies_is_what_came_between() {
         let metrics = Metrics::new();
-        metrics.record(Stage::EndToEnd, Duration::from_micros(5));
-        let before = metrics.latencies(Stage::EndToEnd);
-        metrics.record(Stage::EndToEnd, Duration::from_micros(9));
-        let between = metrics.latencies(Stage::EndToEnd).since(&before);
+        metrics.record(TimedStage::EndToEnd, Duration::from_micros(5));
+        let before = metrics.latencies(TimedStage::EndToEnd);
+        metrics.record(TimedStage::EndToEnd, Duration::from_micros(9));
+        let between = metrics.latencies(TimedStage::EndToEnd).since(&before);
         let summary = between.summary().unwrap();
         assert_eq!((summary.n, summary.p50_us), (1, 9));
     }
@@ -487,7 +487,7 @@ mod tests {
         }
         assert_eq!(metrics.counters().len(), Counter::ALL.len());
         assert_eq!(metrics.counted(Counter::FramesUnreadable), 3);
-        for (n, &stage) in Stage::ALL.iter().enumerate() {
+        for (n, &stage) in TimedStage::ALL.iter().enumerate() {
             assert_eq!(stage as usize, n);
         }
     }

@@ -43,7 +43,7 @@ pub enum ProcessError {
 
 /// What is processed, and how.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recording {
+pub struct Input {
     /// The input.
     pub spec: SourceSpec,
     /// Pictures a second of a folder.
@@ -54,7 +54,7 @@ pub struct Recording {
     pub n_frames: Option<u64>,
 }
 
-impl Recording {
+impl Input {
     /// Understands the input as it stands on the command line.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Recording {
                 spec: spec.to_string(),
             });
         }
-        Ok(Recording {
+        Ok(Input {
             spec,
             fps,
             is_independent,
@@ -96,7 +96,7 @@ impl Recording {
 /// # Errors
 /// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
 /// line is printed.
-pub fn process(config: &Config, recording: &Recording, out: &Path) -> Result<u64, ProcessError> {
+pub fn process(config: &Config, recording: &Input, out: &Path) -> Result<u64, ProcessError> {
     let Chain {
         mut vision,
         mut tracking,
@@ -171,7 +171,7 @@ pub enum Step<'a> {
 /// [`ProcessError`] of the input or the networks, or what `take` returns.
 pub fn each_observation(
     vision: &mut Vision,
-    recording: &Recording,
+    recording: &Input,
     mut take: impl FnMut(Step) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
     each_frame(vision, recording, |step, _| take(step))
@@ -183,7 +183,7 @@ pub fn each_observation(
 /// Those of [`each_observation`].
 pub fn each_frame(
     vision: &mut Vision,
-    recording: &Recording,
+    recording: &Input,
     mut take: impl FnMut(Step, &Vision) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
     let settings = SourceSettings {

@@ -12,7 +12,7 @@ use crate::channel::{Disconnected, FrameSender};
 use crate::clock::StreamClock;
 use crate::demand::Demand;
 use crate::frame::Frame;
-use crate::metrics::{Activity, Counter, Metrics, Stage};
+use crate::metrics::{Activity, Counter, Metrics, TimedStage};
 
 /// Waits between attempts to open a lost source: doubled from the first to the last.
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -168,10 +168,10 @@ impl CaptureThread {
                     next_seq: frame.seq + 1,
                 });
                 let age = clock.age(frame.captured_at.as_us());
-                self.metrics.record(Stage::Capture, age);
+                self.metrics.record(TimedStage::Capture, age);
             }
             if let Some(took) = frame.decoding {
-                self.metrics.record(Stage::Decoding, took);
+                self.metrics.record(TimedStage::Decoding, took);
             }
             self.metrics.count(Counter::FramesCaptured);
             if frame.error.is_some() {

@@ -15,7 +15,7 @@ use crate::camera::ShownSlot;
 use crate::channel::EventSender;
 use crate::clock::StreamClock;
 use crate::demand::{Demand, User, UserKind};
-use crate::metrics::{Counter, Metrics, Stage};
+use crate::metrics::{Counter, Metrics, TimedStage};
 use crate::personal::{Personal, PersonalMessage};
 use crate::record::{self, Header, Record};
 use crate::scanpath::Dwelled;
@@ -111,14 +111,14 @@ impl TrackingThread {
             self.tell(None);
         }
         let tracked = self.tracking.step(observation);
-        self.metrics.record(Stage::Tracking, began.elapsed());
+        self.metrics.record(TimedStage::Tracking, began.elapsed());
         self.metrics.count(Counter::FramesTracked);
         let clock = self.clock();
         let captured_us = observation.captured_at.as_us();
         self.last_frame_us = Some(captured_us);
         let latency = clock.map(|clock| clock.age(captured_us));
         if let Some(latency) = latency {
-            self.metrics.record(Stage::EndToEnd, latency);
+            self.metrics.record(TimedStage::EndToEnd, latency);
         }
         if let Some(publisher) = &self.publisher {
             let latency_us = latency.map(|latency| latency.as_micros() as u64);

@@ -11,7 +11,7 @@ use super::{EyesInUse, RunError};
 use crate::channel::{EventSender, FrameReceiver};
 use crate::frame::Frame;
 use crate::machine::Health;
-use crate::metrics::{Metrics, Stage, View};
+use crate::metrics::{Metrics, TimedStage, View};
 use crate::pace::{Pace, Reading};
 use crate::server::PreviewSlot;
 use crate::stop::StopFlag;
@@ -56,7 +56,7 @@ impl VisionThread {
             self.vision.use_eyes(eyes);
             let observation = self.vision.step(&frame)?;
             let took = began.elapsed();
-            self.metrics.record(Stage::Vision, took);
+            self.metrics.record(TimedStage::Vision, took);
             self.look_around(&frame, &observation, took);
             self.preview.offer(&frame, &observation);
             frames.give_back(frame);

@@ -39,7 +39,7 @@ use super::listener::PageDoor;
 use super::origin::{self, Door};
 use super::preview::PictureMessage;
 use super::scene_view::SceneView;
-use super::session::Session;
+use super::session::ClientSession;
 use super::status::RecentMetrics;
 use super::wire::Wire;
 use crate::demand::UserKind;
@@ -320,7 +320,7 @@ async fn send_events(
         let _ = socket.send(full).await;
         return;
     };
-    let mut session = Session::new(Arc::clone(hub), id);
+    let mut session = ClientSession::new(Arc::clone(hub), id);
     if let Some(Err(why)) = kinds.map(|kinds| session.subscribe(kinds)) {
         // The first of many that are allowed: the connection stays.
         let _ = session.refuse(&why);
@@ -349,7 +349,7 @@ fn close(code: u16) -> Message {
 }
 
 /// Reads messages until the client leaves or must go; says with which code.
-async fn read_messages(mut reader: SplitStream<WebSocket>, mut session: Session) -> u16 {
+async fn read_messages(mut reader: SplitStream<WebSocket>, mut session: ClientSession) -> u16 {
     while let Some(message) = reader.next().await {
         let heard = match message {
             Ok(Message::Text(text)) => session.hear(text.as_bytes()).await,

@@ -23,7 +23,7 @@ const CONTROL_RETRY: Duration = Duration::from_millis(5);
 
 /// One client's conversation.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct ClientSession {
     hub: Arc<Hub>,
     id: u64,
     bad_in_a_row: u32,
@@ -33,9 +33,9 @@ pub(super) struct Session {
     is_on_socket: bool,
 }
 
-impl Session {
+impl ClientSession {
     pub(super) fn new(hub: Arc<Hub>, id: u64) -> Self {
-        Session {
+        ClientSession {
             hub,
             id,
             bad_in_a_row: 0,
@@ -46,7 +46,7 @@ impl Session {
 
     /// The same for a client of the Unix socket.
     pub(super) fn on_socket(hub: Arc<Hub>, id: u64) -> Self {
-        let mut session = Session::new(hub, id);
+        let mut session = ClientSession::new(hub, id);
         session.is_on_socket = true;
         session
     }
@@ -202,7 +202,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for ClientSession {
     /// The client has gone: a calibration that it drove waits for another.
     fn drop(&mut self) {
         if self.drives_calibration {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::fan_out::{ClientStatus, Hub};
 use crate::demand::UserKind;
 use crate::machine::Health;
-use crate::metrics::{Counter, LatencyCounts, LatencySummary, Metrics, Stage, State, View};
+use crate::metrics::{Counter, LatencyCounts, LatencySummary, Metrics, State, TimedStage, View};
 use crate::pace::PaceChange;
 
 /// Time between two looks at the metrics.
@@ -23,7 +23,7 @@ const WINDOW: usize = 10;
 struct Look {
     at: Instant,
     frames: u64,
-    latencies: [LatencyCounts; Stage::ALL.len()],
+    latencies: [LatencyCounts; TimedStage::ALL.len()],
 }
 
 impl Look {
@@ -31,7 +31,7 @@ impl Look {
         Look {
             at: Instant::now(),
             frames: metrics.counted(Counter::FramesTracked),
-            latencies: Stage::ALL.map(|stage| metrics.latencies(stage)),
+            latencies: TimedStage::ALL.map(|stage| metrics.latencies(stage)),
         }
     }
 }
@@ -122,7 +122,7 @@ impl RecentMetrics {
             let seconds = now.at.saturating_duration_since(then.at).as_secs_f32();
             (seconds >= TURN.as_secs_f32()).then(|| (now.frames - then.frames) as f32 / seconds)
         });
-        let stages = Stage::ALL.iter().map(|&stage| {
+        let stages = TimedStage::ALL.iter().map(|&stage| {
             let since_start = &now.latencies[stage as usize];
             let recent = match then {
                 Some(then) => since_start.since(&then.latencies[stage as usize]),

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::MAX_MESSAGE_BYTES;
 use super::fan_out::{Hub, Line, Written};
-use super::session::Session;
+use super::session::ClientSession;
 
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -50,13 +50,13 @@ async fn connection(mut stream: UnixStream, hub: Arc<Hub>) {
     let id = admission.id;
     let (reader, writer) = stream.into_split();
     let patience = hub.settings.write_timeout;
-    let reading = read(reader, Session::on_socket(Arc::clone(&hub), id));
+    let reading = read(reader, ClientSession::on_socket(Arc::clone(&hub), id));
     let writing = write(writer, &mut admission.waiting, patience);
     hub.attend(id, &admission.dropped, reading, writing).await;
 }
 
 /// Reads messages until the client has closed the connection or must go.
-async fn read(reader: OwnedReadHalf, mut session: Session) {
+async fn read(reader: OwnedReadHalf, mut session: ClientSession) {
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
     loop {

@@ -65,9 +65,10 @@ fn every_answer_forbids_what_the_page_does_not_need() {
 fn the_status_names_stages_counts_and_clients() {
     let running = Running::start("status", ServerSettings::default());
     let _client = running.subscribed(ALL);
-    running
-        .metrics
-        .record(crate::metrics::Stage::Vision, Duration::from_micros(15));
+    running.metrics.record(
+        crate::metrics::TimedStage::Vision,
+        Duration::from_micros(15),
+    );
     let answer = running.get("/status", "");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let status: Value = serde_json::from_str(body).unwrap();
