@@ -100,11 +100,11 @@ class DftNetwork(nn.Module):
         return own + [*self.norm.parameters(), *self.gaze.parameters()]
 
 
-def enlarge(patch: np.ndarray) -> np.ndarray:
-    """Return the network's (3, 224, 224) of one (48, 64) patch, 0..1; its edges are drawn out above and below."""
-    rows = SIDE * PATCH_H // PATCH_W
-    large = cv2.resize(patch, (SIDE, rows), interpolation=cv2.INTER_LINEAR)
-    square = np.pad(large, (((SIDE - rows) // 2,) * 2, (0, 0)), mode="edge")
+def enlarge(patch: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Return the (3, side, side) picture of one (48, 64) patch, 0..1; its edges are drawn out above and below."""
+    rows = side * PATCH_H // PATCH_W
+    large = cv2.resize(patch, (side, rows), interpolation=cv2.INTER_LINEAR)
+    square = np.pad(large, (((side - rows) // 2,) * 2, (0, 0)), mode="edge")
     return np.repeat(square[None], 3, axis=0)
 
 
@@ -120,14 +120,19 @@ class DftTask(EyeTask):
         return DftNetwork()
 
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield one eye of each face of the eye network's batches."""
+        """Yield one eye of each face of the eye network's batches, as large as the config says."""
+        large = self.config["train"]["side"]
         for step, batch in enumerate(super().batches(first_step, steps, smoke), first_step):
             rng = np.random.default_rng([self.config["seed"], step, 1])
             side = rng.integers(0, 2, len(batch["gaze"]))
-            side = np.where(batch["visible"].numpy()[np.arange(len(side)), side] > 0, side, 1 - side)
-            eye = np.stack([enlarge(p[k]) for p, k in zip(batch["patches"].numpy(), side, strict=True)])
+            row = np.arange(len(side))
+            side = np.where(batch["visible"].numpy()[row, side] > 0, side, 1 - side)
+            eye = np.stack([enlarge(p[k], large) for p, k in zip(batch["patches"].numpy(), side, strict=True)])
             gaze = batch["gaze"].numpy() * np.stack([np.where(side == 1, -1, 1), np.ones(len(side))], 1)
-            arrays = {"eye": eye, "gaze": gaze.astype(np.float32), "weight": batch["weight"].numpy()}
+            # a closed or hidden eye looks nowhere
+            openness = batch["eyes"].numpy()[row, side, 3] * batch["visible"].numpy()[row, side]
+            weight = batch["weight"].numpy() * np.clip((openness - 0.15) / 0.3, 0.02, 1).astype(np.float32)
+            arrays = {"eye": eye, "gaze": gaze.astype(np.float32), "weight": weight}
             yield {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
 
     def loss(self, network: DftNetwork, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -137,14 +142,14 @@ class DftTask(EyeTask):
     @torch.no_grad()
     def validate(self, network: DftNetwork, page: Path, smoke: bool) -> dict[str, float]:
         """Return the median error on a few held-out people and renders; the page is the eyes shown."""
-        figures, shown = {}, []
+        figures, shown, side = {}, [], self.config["train"]["side"]
         where = next(network.parameters()).device
         for name, chosen in held_out(self.folder, "val", 8 if smoke else 48).items():
 
             def run(eye: np.ndarray) -> np.ndarray:
                 return network(torch.from_numpy(eye[None]).to(where)).cpu().numpy()[0]
 
-            figures[f"{name} gaze median"] = float(np.median(errors(run, chosen)))
+            figures[f"{name} gaze median"] = float(np.median(errors(run, chosen, side)))
             shown += [np.hstack([*pair]) for pair in plain_batch(chosen)["patches"].numpy()[:12]]
         cv2.imwrite(str(page), np.round(np.vstack(shown) * 255).astype(np.uint8))
         return figures
@@ -158,8 +163,11 @@ class DftTask(EyeTask):
         return {"eye": np.stack([enlarge(patches[k, 0, 0]) for k in range(GOLDEN_CASES)])[:, None].astype(np.float32)}
 
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
-        """Return errors on test people and renders, and the time beside the shipped eye network's, in one run."""
-        session, ours = onnx_session(onnx_file), onnx_session(MODELS / "onnx" / "eyes.onnx")
+        """Return errors on test people and renders and the time, beside the shipped eye network's in one run."""
+        from gaze_models.eyes_evaluate import EyeNet, run_set
+
+        shipped = EyeNet(MODELS / "onnx" / "eyes.onnx")
+        session, ours = onnx_session(onnx_file), shipped.session
 
         def run(eye: np.ndarray) -> np.ndarray:
             return session.run(None, {"eye": eye[None].astype(np.float32)})[0][0]
@@ -167,7 +175,12 @@ class DftTask(EyeTask):
         results: dict[str, Any] = {"parameters": PARAMETERS, "tunable": TUNABLE}
         for name, chosen in held_out(self.folder, "test", 16 if smoke else 400).items():
             found = errors(run, chosen)
-            results[name] = bootstrap_interval(found, [str(k) for k in range(len(found))], "median")
+            of_ours = run_set(shipped, chosen)
+            beside = angular_error(of_ours["gaze"], of_ours["true_gaze"])
+            rows = [str(k) for k in range(len(found))]
+            results[name] = bootstrap_interval(found, rows, "median")
+            results[f"{name}, eyes"] = bootstrap_interval(beside, rows, "median")
+            results[f"{name}, n"] = len(found)
         theirs = {"eye": np.zeros((1, 3, SIDE, SIDE), np.float32)}
         eyes = {"patches": (2, 1, PATCH_H, PATCH_W), "head": (1, 2), "present": (1, 2)}
         zeros = {name: np.zeros(shape, np.float32) for name, shape in eyes.items()}
@@ -182,9 +195,13 @@ class DftTask(EyeTask):
 
     def card_figures(self, figures: dict[str, Any]) -> str:
         """Return one line; there is no card to put it in."""
-        real, render = (interval_text(figures[k], 1, 1) for k in ("real", "render"))
+        text = [
+            f"{k} {interval_text(figures[k], 1, 1)}, ours {interval_text(figures[f'{k}, eyes'], 1, 1)} degrees"
+            for k in ("real", "render")
+            if k in figures
+        ]
         share = figures["ms_dft"] / figures["ms_eyes"]
-        return f"real {real}, renders {render} degrees; {figures['ms_dft']:.2f} ms, {share:.1f} times ours"
+        return "; ".join([*text, f"{figures['ms_dft']:.2f} ms, {share:.1f} times ours"])
 
 
 def held_out(folder: Path, split: str, most: int) -> dict[str, EyeSet]:
@@ -201,12 +218,12 @@ def held_out(folder: Path, split: str, most: int) -> dict[str, EyeSet]:
     return found
 
 
-def errors(run: Any, chosen: EyeSet) -> np.ndarray:  # noqa: ANN401
+def errors(run: Any, chosen: EyeSet, side: int = SIDE) -> np.ndarray:  # noqa: ANN401
     """Return the angle between the mean of both eyes' answers and the truth, degrees, per face."""
     answers, batch = [], plain_batch(chosen)
     for right, left in batch["patches"].numpy():
         # the left eye is mirrored
-        answers.append((run(enlarge(right)) + run(enlarge(left)) * [-1, 1]) / 2)
+        answers.append((run(enlarge(right, side)) + run(enlarge(left, side)) * [-1, 1]) / 2)
     return angular_error(np.array(answers), batch["gaze"].numpy())
 
 

@@ -149,6 +149,18 @@ def rows(chain: dict[str, Any], eyes: dict, int8: dict, dft: dict, models: Path)
             ]
         )
     if dft:
+        theirs, own = (
+            " / ".join(f"{interval_text(dft[k + suffix], 1, 1)}°" for k in ("real", "render"))
+            for suffix in ("", ", eyes")
+        )
+        table.append(
+            [
+                f"gaze of {dft['real, n']} real and {dft['render, n']} rendered test faces, median: distance to the "
+                "teacher's / error, DFT Gaze rebuilt beside ours",
+                "no more than its",
+                f"{own}; DFT Gaze {theirs}",
+            ]
+        )
         share = dft["ms_eyes"] / dft["ms_dft"]
         table.append(
             [
