@@ -144,10 +144,11 @@ impl Machine {
         Ok(())
     }
 
-    /// No echo, no prompt, no colours: what comes is what commands print.
+    /// No echo, no prompt, no colours: what comes is what commands print. No history either, which a reboot
+    /// would leave on the disk.
     fn prepare_shell(&mut self) -> Result<()> {
         self.type_line(&format!(
-            "stty -echo; PS1= PS2=; bind 'set enable-bracketed-paste off'; export SYSTEMD_PAGER= SYSTEMD_COLORS=0 TERM=dumb; echo rea''dy{END}"
+            "stty -echo; PS1= PS2=; bind 'set enable-bracketed-paste off'; unset HISTFILE; export SYSTEMD_PAGER= SYSTEMD_COLORS=0 TERM=dumb; echo rea''dy{END}"
         ))?;
         self.wait_for(&format!("ready{END}"), SILENCE)?;
         Ok(())
