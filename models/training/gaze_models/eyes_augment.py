@@ -194,10 +194,26 @@ class Faults:
         return np.round(np.clip(result, 0, 1) * 255) / 255
 
 
+def cover(patch: np.ndarray, rng: np.random.Generator, lightest: float = 255.0) -> np.ndarray:
+    """Return a (48, 64) uint8 patch with something even before the eye: an eye patch, a hand, hair, a dark lens."""
+    angle, half = rng.uniform(-0.5, 0.5), rng.uniform([0.5, 0.5], [1.3, 1.3])
+    cos, sin = np.cos(angle), np.sin(angle)
+    across, down = COLUMNS - rng.uniform(-0.15, 0.15), (ROWS - rng.uniform(-0.15, 0.15)) * PATCH_H / PATCH_W
+    edge = np.maximum(
+        np.abs(cos * across + sin * down) / half[0], np.abs(cos * down - sin * across) * PATCH_W / PATCH_H / half[1]
+    )
+    share = np.clip((1 - edge) / rng.uniform(0.02, 0.2) + 0.5, 0, 1)
+    texture = rng.uniform(0, 40) * (smooth_noise(rng, PATCH_H, PATCH_W) - 0.5)
+    # what is left of the eye behind a dark lens
+    through = rng.uniform(0, 0.12) * (patch.astype(np.float32) - patch.mean()) if lightest < 255 else 0.0
+    before = np.clip(rng.uniform(0, lightest) + texture + through, 0, 255)
+    return np.round(patch + share * (before - patch)).astype(np.uint8)
+
+
 def hide_eye(
     patches: np.ndarray, strangers: np.ndarray, rng: np.random.Generator, absent: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Now and then replace one eye by something else, or declare it absent; the other stays.
+    """Now and then put something before one eye, or dark lenses before both, or declare one absent.
 
     Parameters
     ----------
@@ -217,10 +233,17 @@ def hide_eye(
     """
     visible, present = np.ones(2, np.float32), np.ones(2, np.float32)
     event, side = rng.random(), rng.integers(2)
-    if event < 0.08:
+    if event < 0.05 or event > 0.98:
         patches = patches.copy()
+    if event < 0.025:
         patches[side] = strangers[rng.integers(len(strangers))]
         visible[side] = 0
+    elif event < 0.05:
+        patches[side] = cover(patches[side], rng)
+        visible[side] = 0
+    elif event > 0.98:
+        patches[:] = [cover(patch, rng, 60.0) for patch in patches]
+        visible[:] = 0
     if 0.05 < event < 0.05 + absent:
         present[side] = 0
     return patches, visible, present

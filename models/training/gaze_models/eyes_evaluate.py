@@ -18,7 +18,7 @@ from gaze_models.common import bootstrap_interval, interval_text, onnx_session
 from gaze_models.data import Crop
 from gaze_models.eyes_network import FEATURES
 from gaze_models.eyes_patches import PATCH_H, PATCH_W, cut_contract
-from gaze_models.eyes_spoilt import SPOILT, measure_glasses, measure_robustness
+from gaze_models.eyes_spoilt import SPOILT, measure_covered, measure_glasses, measure_robustness
 from gaze_models.head_pose import head_angles
 
 if TYPE_CHECKING:
@@ -470,6 +470,7 @@ def evaluate_eyes(task: EyeTask, onnx_file: Path, out: Path, smoke: bool) -> dic
         if name == "all":
             limit = task.contract.thresholds["low_confidence_sigma_rad"]
             results["robustness, real"] = measure_robustness(net, part, list(people[keep]), limit)
+            results["covered"] = measure_covered(net, part, task.contract.thresholds["visible_logit"])
             for side, present in (("right", (1.0, 0.0)), ("left", (0.0, 1.0))):
                 one = measure_set(run_set(net, part, present), part, list(people[keep]))
                 results[f"real, {side} eye alone"] = {"gaze_median_deg": one["gaze_median_deg"]}
@@ -530,6 +531,13 @@ def card_tables(figures: dict[str, Any]) -> str:
             row = figures[f"robustness, {name}"]
             cells = [f"{row[k]['of_clean']:.2f} ({100 * row[k]['low_confidence']:.0f} %)" for k in SPOILT]
             lines.append(f"| {name} | {' | '.join(cells)} |")
+    covered = figures["covered"]
+    lines += [
+        "",
+        f"One eye of {covered['n']} real faces covered by something: {100 * covered['taken']:.1f} % of them pass "
+        f"for eyes, {100 * covered['missed']:.1f} % of the bare ones do not; the error with one covered is "
+        f"{covered['of_clean']:.2f} times that with none.",
+    ]
     if "cew" in figures:
         closed = figures["cew"]
         lines += [

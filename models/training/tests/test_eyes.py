@@ -11,7 +11,16 @@ import torch
 
 from gaze_models.data import Crop, eye_crops, face_axes
 from gaze_models.eyes import SIGMA_SHARE, angular_error, shape_of
-from gaze_models.eyes_augment import Faults, cut_patch, hide_eye, move_points, move_truth, turn_angles, wear_glasses
+from gaze_models.eyes_augment import (
+    Faults,
+    cover,
+    cut_patch,
+    hide_eye,
+    move_points,
+    move_truth,
+    turn_angles,
+    wear_glasses,
+)
 from gaze_models.eyes_batches import EYE_RADIUS, augment, choose, directions
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
@@ -146,14 +155,26 @@ def test_held_modules_neither_learn_nor_take_in_what_passes() -> None:
     assert same == [True, False]
 
 
-def test_at_least_one_eye_stays_visible_and_present() -> None:
+def test_hidden_eyes_are_told_and_seldom_both() -> None:
     rng = np.random.default_rng(3)
     patches, strangers = np.zeros((2, PATCH_H, PATCH_W), np.uint8), np.full((4, PATCH_H, PATCH_W), 9, np.uint8)
-    for _ in range(300):
-        _, visible, present = hide_eye(patches, strangers, rng)
-        assert (visible * present).sum() >= 1
+    blind = 0
+    for _ in range(1000):
+        shown, visible, present = hide_eye(patches, strangers, rng)
+        assert all((eye == patches[0]).all() for eye, seen in zip(shown, visible, strict=True) if seen)
+        blind += (visible * present).sum() == 0
+    assert 0 < blind < 50
     faults = Faults(0, 0.5).apply(patches, rng, rng)
     assert faults.min() >= 0 and faults.max() <= 1
+
+
+def test_a_cover_leaves_nothing_of_the_iris() -> None:
+    rng = np.random.default_rng(5)
+    eye = np.random.default_rng(6).integers(0, 256, (PATCH_H, PATCH_W), np.uint8)
+    for lightest in (255.0, 60.0):
+        middles = [cover(eye, rng, lightest)[18:30, 26:38].astype(float) for _ in range(200)]
+        assert max(middle.std() for middle in middles) < 0.25 * eye.std()
+    assert max(middle.mean() for middle in middles) < 90
 
 
 def test_glasses_are_alike_on_both_eyes_and_seldom_hide_the_middle() -> None:
