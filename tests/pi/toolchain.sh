@@ -1,42 +1,33 @@
 #!/usr/bin/env bash
-# Makes this machine able to build gazed for Arm: 64 bits (Raspberry Pi 3 and later) or 32 (2 and later).
+# Makes this machine able to build gazed for 64-bit Arm (Raspberry Pi 3 and later).
 #
-#   toolchain.sh DEST arm64  then: . DEST/env-arm64 && cargo build --target aarch64-unknown-linux-gnu
-#   toolchain.sh DEST armhf  then: . DEST/env-armhf && cargo build --target armv7-unknown-linux-gnueabihf
+#   toolchain.sh DEST        then: . DEST/env-arm64 && cargo build --target aarch64-unknown-linux-gnu
 #
 # Needs Debian 12, root and a Rust toolchain with cargo. Linker and C compiler are Debian's packages. The
-# standard library is the installed Rust's, if it has one for this target (`rustup target add …`); else
-# for arm64 Debian's `rustc-web` is unpacked into DEST with its own (there is none for armhf). The result
+# standard library is the installed Rust's, if it has one for this target (`rustup target add
+# aarch64-unknown-linux-gnu`); else Debian's `rustc-web` is unpacked into DEST with its own. The result
 # needs glibc 2.34: Raspberry Pi OS and Debian 12 or later. A folder that is complete is left as it is.
 set -euo pipefail
 
-case "${2-}" in
-arm64) target=aarch64-unknown-linux-gnu gnu=aarch64-linux-gnu ;;
-armhf) target=armv7-unknown-linux-gnueabihf gnu=arm-linux-gnueabihf ;;
-*)
-    echo "usage: toolchain.sh DEST arm64|armhf" >&2
+if [ $# -ne 1 ]; then
+    echo "usage: toolchain.sh DEST" >&2
     exit 2
-    ;;
-esac
-architecture=$2
+fi
 mkdir -p "$1"
 dest=$(realpath "$1")
 here=$(dirname "$(realpath "$0")")
-[ -e "$dest/env-$architecture" ] && exit 0
+target=aarch64-unknown-linux-gnu
+[ -e "$dest/env-arm64" ] && exit 0
 
 say() { echo "toolchain: $*" >&2; }
 
 say "installing the cross compiler for C and the linker"
 apt-get -qq update
 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-    "gcc-$gnu" "g++-$gnu" "libc6-dev-$architecture-cross" > /dev/null
+    gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross > /dev/null
 
 compiler=
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
-    if [ "$architecture" = armhf ]; then
-        say "the installed Rust has no standard library for $target: rustup target add $target"
-        exit 1
-    fi
     "$here/../../firmware/boards/emulated/toolchain.sh" "$dest"
     version=$(apt-cache madison rustc-web | awk -F '|' 'NR == 1 { gsub(/ /, "", $2); print $2 }')
     say "fetching the standard library of rustc-web $version for arm64"
@@ -59,12 +50,11 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
 fi
 
 # Written last: it says that all the rest is there.
-name=${target//-/_}
-cat > "$dest/env-$architecture.part" << WORDS
+cat > "$dest/env-arm64.part" << WORDS
 $compiler
-export CARGO_TARGET_${name^^}_LINKER=$gnu-gcc
-export CC_$name=$gnu-gcc
-export CXX_$name=$gnu-g++
-export AR_$name=$gnu-ar
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+export CXX_aarch64_unknown_linux_gnu=aarch64-linux-gnu-g++
+export AR_aarch64_unknown_linux_gnu=aarch64-linux-gnu-ar
 WORDS
-mv "$dest/env-$architecture.part" "$dest/env-$architecture"
+mv "$dest/env-arm64.part" "$dest/env-arm64"

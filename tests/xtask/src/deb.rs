@@ -34,8 +34,6 @@ pub enum Architecture {
     Amd64,
     /// The Raspberry Pi 3 and later with a system of 64 bits.
     Arm64,
-    /// The Raspberry Pi 2 and later with a system of 32 bits (ARMv7).
-    Armhf,
 }
 
 impl Architecture {
@@ -43,16 +41,6 @@ impl Architecture {
         match self {
             Architecture::Amd64 => "amd64",
             Architecture::Arm64 => "arm64",
-            Architecture::Armhf => "armhf",
-        }
-    }
-
-    /// Rust's name.
-    const fn rust(self) -> &'static str {
-        match self {
-            Architecture::Amd64 => "x86_64-unknown-linux-gnu",
-            Architecture::Arm64 => "aarch64-unknown-linux-gnu",
-            Architecture::Armhf => "armv7-unknown-linux-gnueabihf",
         }
     }
 
@@ -61,7 +49,6 @@ impl Architecture {
         match self {
             Architecture::Amd64 => 62,
             Architecture::Arm64 => 183,
-            Architecture::Armhf => 40,
         }
     }
 
@@ -69,7 +56,6 @@ impl Architecture {
         match self {
             Architecture::Amd64 => cfg!(target_arch = "x86_64"),
             Architecture::Arm64 => cfg!(target_arch = "aarch64"),
-            Architecture::Armhf => cfg!(target_arch = "arm"),
         }
     }
 
@@ -78,10 +64,13 @@ impl Architecture {
         if self.is_this_machine() {
             target().join("release")
         } else {
-            target().join(self.rust()).join("release")
+            target().join(ARM64).join("release")
         }
     }
 }
+
+/// Rust's name of 64-bit Arm.
+const ARM64: &str = "aarch64-unknown-linux-gnu";
 
 /// A file of the package: where it comes from, where it goes, its mode.
 const FILES: &[(&str, &str, u32)] = &[
@@ -165,7 +154,7 @@ pub fn gpio_program(target: Architecture) -> Result<PathBuf> {
     let built = folder.join("target");
     let built = match target.is_this_machine() {
         true => built,
-        false => built.join(target.rust()),
+        false => built.join(ARM64),
     };
     Ok(built.join("release/gazed-gpio"))
 }
@@ -182,23 +171,21 @@ fn cargo_for(target: Architecture, arguments: &[&str]) -> Result<Command> {
         return Ok(cargo(arguments));
     }
     ensure!(
-        target != Architecture::Amd64,
+        target == Architecture::Arm64,
         "only this machine can build for {}",
         target.name()
     );
     let folder = scratch("bare-metal")?;
     run(command("bash", &[])
         .arg(root().join("tests/pi/toolchain.sh"))
-        .arg(&folder)
-        .arg(target.name()))?;
+        .arg(&folder))?;
     let line = format!(
-        ". \"$ENVIRONMENT\" && exec cargo {} --target {}",
-        arguments.join(" "),
-        target.rust()
+        ". \"$ENVIRONMENT\" && exec cargo {} --target {ARM64}",
+        arguments.join(" ")
     );
     let mut build = command("bash", &["-c", &line]);
     build
-        .env("ENVIRONMENT", folder.join(format!("env-{}", target.name())))
+        .env("ENVIRONMENT", folder.join("env-arm64"))
         // The environment may name another compiler than the one that built this.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("CARGO");
@@ -210,13 +197,9 @@ pub fn said_by(binary: &Path, target: Architecture, arguments: &[&str]) -> Resul
     if target.is_this_machine() {
         return output(Command::new(binary).args(arguments));
     }
-    let (emulator, libraries) = match target {
-        Architecture::Armhf => ("qemu-arm-static", "/usr/arm-linux-gnueabihf"),
-        _ => ("qemu-aarch64-static", "/usr/aarch64-linux-gnu"),
-    };
-    need(&[(emulator, "qemu-user-static")])?;
+    need(&[("qemu-aarch64-static", "qemu-user-static")])?;
     output(
-        command(emulator, &["-L", libraries])
+        command("qemu-aarch64-static", &["-L", "/usr/aarch64-linux-gnu"])
             .arg(binary)
             .args(arguments),
     )
