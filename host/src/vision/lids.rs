@@ -19,7 +19,7 @@ const UP_SHARE: f32 = 0.75;
 /// An eye that is as open as this share of its usual opening means a wink, or a bad guess about
 /// the other eye: the lids do not come down …
 const WINK_SHARE: f32 = 0.85;
-/// … and are up again when one eye is as open as this.
+/// … and are up again when one eye is as open as this in two frames: one alone may be a bad guess.
 const ONE_UP_SHARE: f32 = 0.95;
 /// Lids that are down for longer belong to no blink: the longest blink of the event detector's
 /// default settings (Caffier et al. 2003).
@@ -53,6 +53,8 @@ pub struct Lids {
     usual: [f32; 2],
     last_at: Option<Timestamp>,
     down_since: Option<Timestamp>,
+    /// Whether one eye was open in the frame before.
+    was_one_up: bool,
     /// Since when an eye has been open enough for a look down.
     half_open_since: Option<Timestamp>,
     is_looking_down: bool,
@@ -66,6 +68,7 @@ impl Lids {
             usual: [closed_openness / DOWN_SHARE; 2],
             last_at: None,
             down_since: None,
+            was_one_up: false,
             half_open_since: None,
             is_looking_down: false,
         }
@@ -105,6 +108,8 @@ impl Lids {
         let seen = || shares.into_iter().flatten();
         let widest = seen().fold(0.0, f32::max);
         let mean = seen().sum::<f32>() / seen().count().max(1) as f32;
+        let is_one_up = widest >= ONE_UP_SHARE;
+        let was_one_up = std::mem::replace(&mut self.was_one_up, is_one_up);
         if seen().next().is_none() {
             self.down_since = None;
         } else if self.down_since.is_none() {
@@ -112,7 +117,7 @@ impl Lids {
             if mean < DOWN_SHARE && widest < WINK_SHARE {
                 self.down_since = Some(at);
             }
-        } else if mean >= UP_SHARE || widest >= ONE_UP_SHARE {
+        } else if mean >= UP_SHARE || (is_one_up && was_one_up) {
             self.down_since = None;
         }
         let floor = LOOKING_DOWN_SHARE * self.closed_openness;
@@ -240,6 +245,22 @@ mod tests {
         let wink = states(&[(60, 0.9, 0.9), (6, 0.05, 0.85), (30, 0.9, 0.9)]);
         assert_eq!(down(&wink), 0);
         assert_eq!(wink[62].is_open, [false, true]);
+    }
+
+    #[test]
+    fn one_frame_of_one_open_eye_does_not_lift_the_lids() {
+        let down_and_up = |frames| {
+            down(&states(&[
+                (60, 0.9, 0.9),
+                (5, 0.3, 0.05),
+                (frames, 0.9, 0.05),
+                (5, 0.3, 0.05),
+                (30, 0.9, 0.9),
+            ]))
+        };
+        assert_eq!(down_and_up(1), 11);
+        // The first of three frames is down still, and up again are two.
+        assert_eq!(down_and_up(3), 11);
     }
 
     #[test]
