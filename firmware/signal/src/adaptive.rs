@@ -187,6 +187,8 @@ impl Hypothesis {
             None => {
                 sums.absorb(&self.sums);
                 self.sums = sums;
+                // What had ended was a fixation, and so is what goes on from it.
+                self.bins = self.bins.saturating_add(FEWEST_BINS);
             }
         }
     }

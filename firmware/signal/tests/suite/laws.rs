@@ -183,6 +183,33 @@ fn mirrored(samples: &[GazeSample]) -> Vec<GazeSample> {
     samples.iter().map(mirror).collect()
 }
 
+/// A large saccade, a fixation, and a last small step of settling that is too short for a fixation of its own.
+#[test]
+fn a_fixation_that_settles_in_its_last_frames_ends() {
+    let mut dice = crate::simulated::Dice::new(7);
+    let mut samples = Vec::new();
+    for (frames, yaw, noise) in [(40, 0.0, 0.003), (7, 0.256, 0.001), (2, 0.28, 0.001)] {
+        for _ in 0..frames {
+            let us = 16_667 * (samples.len() as u64 + 1);
+            let x = yaw + noise * dice.normal() as f32;
+            let y = noise * dice.normal() as f32;
+            samples.push(sample_at(us, Validity::Valid, x, y));
+        }
+    }
+    let told = story(with(Detector::Adaptive), &samples);
+    let begun = told.iter().filter_map(|event| match event {
+        GazeEvent::Begin(event) if event.kind == EventKind::Fixation => Some(event.id),
+        _ => None,
+    });
+    let begun: Vec<_> = begun.collect();
+    let ended = told.iter().filter_map(|event| match event {
+        GazeEvent::Fixation(event) => Some(event.id),
+        _ => None,
+    });
+    assert_eq!(begun.len(), 2);
+    assert_eq!(ended.collect::<Vec<_>>(), begun);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
