@@ -171,10 +171,10 @@ fn gaze_blinks_and_fixations_of_the_synthetic_observer_are_found() {
          once: {blinks_once} of {blinks} blinks, {fixations_once} of {fixations} fixations",
         100.0 * share_within
     );
-    // The aim is 2°, and every fixation; measured are 2.1° and all but one. The bounds leave room for
+    // The aim is 2°, and every fixation; measured are 1.96° and all. The bounds leave room for
     // another compiler's rounding, not for a worse chain.
     assert!(
-        median_deg <= 2.6,
+        median_deg <= 2.2,
         "median uncalibrated error {median_deg} deg"
     );
     // By its definition 68 % of errors; ten seconds of eight people are not all there is.

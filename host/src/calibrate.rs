@@ -101,7 +101,7 @@ struct Seen {
 /// [`CalibrateError`]; the person's present profile stays as it is then.
 pub fn fit_recording(
     config: &Config,
-    recording: &Input,
+    input: &Input,
     targets: &Path,
     user: &str,
 ) -> Result<Fitted, CalibrateError> {
@@ -136,10 +136,10 @@ pub fn fit_recording(
     }
 
     let models = setup::models(config)?;
-    let mut vision = setup::vision(config, &models, recording.is_independent)?;
+    let mut vision = setup::vision(config, &models, input.is_independent)?;
     let mut seen = Vec::new();
     let mut sizes: BTreeMap<[usize; 2], u64> = BTreeMap::new();
-    let n_unreadable = each_observation(&mut vision, recording, |step| {
+    let n_unreadable = each_observation(&mut vision, input, |step| {
         if let Step::Seen(observation) = step {
             seen.push(Seen {
                 name: match &observation.frame {

@@ -206,26 +206,26 @@ fn bind_server(config: &Config, metrics: &Arc<Metrics>) -> Result<Server> {
 fn process_recording(arguments: ProcessArgs, mut config: Config) -> Result<ExitCode> {
     let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
     arguments.chain.apply(&mut config);
-    let recording = Input::new(
+    let input = Input::new(
         &arguments.input,
         fps,
         arguments.independent,
         arguments.frames,
     )?;
-    let n_unreadable = process::process(&config, &recording, &arguments.out)?;
+    let n_unreadable = process::process(&config, &input, &arguments.out)?;
     Ok(after_recording(n_unreadable))
 }
 
 fn explain_recording(arguments: ExplainArgs, mut config: Config) -> Result<ExitCode> {
     let fps = config.source.frames_per_s;
     arguments.chain.apply(&mut config);
-    let recording = Input::new(
+    let input = Input::new(
         &arguments.input,
         fps,
         arguments.independent,
         arguments.frames,
     )?;
-    let summary = explain::explain(&config, &recording, &arguments.out, |line| {
+    let summary = explain::explain(&config, &input, &arguments.out, |line| {
         // What is wrong with the terminal shows below; the pictures are what was asked for.
         let _ = say(line);
     })?;
@@ -236,9 +236,8 @@ fn explain_recording(arguments: ExplainArgs, mut config: Config) -> Result<ExitC
 fn fit(arguments: FitArgs, mut config: Config) -> Result<ExitCode> {
     let fps = arguments.fps.unwrap_or(config.source.frames_per_s);
     arguments.chain.apply(&mut config);
-    let recording = Input::new(&arguments.input, fps, arguments.independent, None)?;
-    let fitted =
-        calibrate::fit_recording(&config, &recording, &arguments.targets, &arguments.user)?;
+    let input = Input::new(&arguments.input, fps, arguments.independent, None)?;
+    let fitted = calibrate::fit_recording(&config, &input, &arguments.targets, &arguments.user)?;
     say(&fitted)?;
     Ok(after_recording(fitted.n_unreadable))
 }

@@ -241,23 +241,23 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Explains every picture of a recording; PNGs go to `out`, one line a picture to `say`.
+/// Explains every picture of an input; PNGs go to `out`, one line a picture to `say`.
 ///
 /// # Errors
 /// [`ExplainError`].
 pub fn explain(
     config: &Config,
-    recording: &Input,
+    input: &Input,
     out: &Path,
     mut say: impl FnMut(String),
 ) -> Result<Summary, ExplainError> {
     let models = setup::models(config)?;
     let explainer = Explainer::new(&models.eyes.onnx)?;
-    let mut vision = setup::vision(config, &models, recording.is_independent)?;
+    let mut vision = setup::vision(config, &models, input.is_independent)?;
     std::fs::create_dir_all(out).map_err(|error| cannot_write(out, &error))?;
     let mut summary = Summary::default();
     let mut failed = None;
-    summary.n_unreadable = each_frame(&mut vision, recording, |step, vision| {
+    summary.n_unreadable = each_frame(&mut vision, input, |step, vision| {
         let Step::Seen(observation) = step else {
             return Ok(());
         };

@@ -15,7 +15,7 @@ use crate::record::{Header, Record};
 use crate::setup::{self, Chain, SetupError};
 use crate::vision::{Observation, Vision};
 
-/// Why a recording cannot be processed.
+/// Why an input cannot be processed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The input is named wrongly.
@@ -87,7 +87,7 @@ impl Input {
     }
 }
 
-/// Runs the chain over a recording and writes the records to `out`; gives the number of pictures
+/// Runs the chain over an input and writes the records to `out`; gives the number of pictures
 /// that could not be read.
 ///
 /// The output depends on nothing but the input, the settings and the networks: twice the same gives
@@ -96,19 +96,19 @@ impl Input {
 /// # Errors
 /// [`ProcessError`]. A single unreadable picture is none: it has a sample with an `error`, and one
 /// line is printed.
-pub fn process(config: &Config, recording: &Input, out: &Path) -> Result<u64, ProcessError> {
+pub fn process(config: &Config, input: &Input, out: &Path) -> Result<u64, ProcessError> {
     let Chain {
         mut vision,
         mut tracking,
         mut header,
         ..
-    } = setup::chain(config, recording.is_independent)?;
-    let input = match &recording.spec {
+    } = setup::chain(config, input.is_independent)?;
+    let file = match &input.spec {
         SourceSpec::Video(path) | SourceSpec::Images(path) => Some(path.as_path()),
         _ => None,
     };
-    let mut lines = LinesOut::new(out, input.as_slice());
-    let unreadable = each_observation(&mut vision, recording, |step| {
+    let mut lines = LinesOut::new(out, file.as_slice());
+    let unreadable = each_observation(&mut vision, input, |step| {
         let observation = match step {
             Step::Opened {
                 description,
@@ -120,7 +120,7 @@ pub fn process(config: &Config, recording: &Input, out: &Path) -> Result<u64, Pr
             }
             Step::Seen(observation) => observation,
         };
-        let (sample, events) = if recording.is_independent {
+        let (sample, events) = if input.is_independent {
             (tracking.sample_alone(observation), None)
         } else {
             let tracked = tracking.step(observation);
@@ -164,17 +164,17 @@ pub enum Step<'a> {
     Seen(&'a Observation),
 }
 
-/// Runs the vision stage over a recording, with a progress bar where somebody looks; gives the
+/// Runs the vision stage over an input, with a progress bar where somebody looks; gives the
 /// number of pictures that could not be read.
 ///
 /// # Errors
 /// [`ProcessError`] of the input or the networks, or what `take` returns.
 pub fn each_observation(
     vision: &mut Vision,
-    recording: &Input,
+    input: &Input,
     mut take: impl FnMut(Step) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
-    each_frame(vision, recording, |step, _| take(step))
+    each_frame(vision, input, |step, _| take(step))
 }
 
 /// As [`each_observation`]; `take` also gets the stage that made the observation.
@@ -183,21 +183,21 @@ pub fn each_observation(
 /// Those of [`each_observation`].
 pub fn each_frame(
     vision: &mut Vision,
-    recording: &Input,
+    input: &Input,
     mut take: impl FnMut(Step, &Vision) -> Result<(), ProcessError>,
 ) -> Result<u64, ProcessError> {
     let settings = SourceSettings {
-        fps: f64::from(recording.fps),
+        fps: f64::from(input.fps),
         ..SourceSettings::unpaced()
     };
-    let mut source = camera::open(&recording.spec, &settings)?;
+    let mut source = camera::open(&input.spec, &settings)?;
     let opened = Step::Opened {
         description: source.description(),
         frame_size_px: source.frame_size().map(|(width, height)| [width, height]),
     };
     take(opened, vision)?;
-    let n_frames = recording.n_frames.unwrap_or(u64::MAX);
-    let progress = progress_bar(source.frame_count().or(recording.n_frames));
+    let n_frames = input.n_frames.unwrap_or(u64::MAX);
+    let progress = progress_bar(source.frame_count().or(input.n_frames));
     let mut frame = Frame::new();
     let mut unreadable = 0;
     for _ in 0..n_frames {
@@ -212,7 +212,7 @@ pub fn each_frame(
             };
             progress.suspend(|| eprintln!("{name}: {error}"));
         }
-        if recording.is_independent {
+        if input.is_independent {
             vision.reset();
         }
         let observation = vision.step(&frame)?;

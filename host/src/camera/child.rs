@@ -106,6 +106,11 @@ impl<L: StderrLines> ChildStream<L> {
         })
     }
 
+    /// Whether somebody wants it to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_raised()
+    }
+
     /// What was made of the child's stderr so far.
     pub(super) fn lines(&mut self) -> &mut L {
         &mut self.lines

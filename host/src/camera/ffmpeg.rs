@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use gaze_protocol::Timestamp;
+use tracing::warn;
 
 use super::child::{ChildStream, StderrLines};
 use super::error::StreamFault;
@@ -121,7 +122,7 @@ impl FfmpegVideo {
             }
             // A stream without times of its own, such as bare H.264.
             Some(None) if !self.has_times => steady_time_us(self.next_seq, self.fps) as i64,
-            Some(None) => self.last_us + steady_time_us(1, self.fps) as i64,
+            Some(None) => self.time_after_last(),
             None => {
                 return Err(self.fault(StreamFault::NoTime { seq: self.next_seq }));
             }
@@ -131,6 +132,12 @@ impl FfmpegVideo {
         Ok(Timestamp(
             time_us.saturating_sub(first_us).try_into().unwrap_or(0),
         ))
+    }
+
+    /// The container's time a frame after the last one, where nothing better is known, µs.
+    fn time_after_last(&self) -> i64 {
+        self.last_us
+            .saturating_add(steady_time_us(1, self.fps) as i64)
     }
 
     fn fault(&self, reason: StreamFault) -> CameraError {
@@ -150,18 +157,20 @@ impl FfmpegVideo {
         if let Some(error) = self.child.get_mut().explain(error) {
             return Err(error);
         }
-        let complaints = &self.child.get_mut().lines().complaints;
-        if complaints.count == 0 {
+        let is_stopped = self.child.get_ref().is_stopped();
+        let Some(words) = &self.child.get_mut().lines().first_error else {
+            return Ok(Captured::EndOfStream);
+        };
+        if is_stopped {
             return Ok(Captured::EndOfStream);
         }
-        let next_us = self.last_us + steady_time_us(1, self.fps) as i64;
-        let since_first_us = next_us - self.first_us.unwrap_or(next_us);
+        warn!("{}: ffmpeg says: {words}", self.path.display());
+        let next_us = self.time_after_last();
+        let since_first_us = next_us.saturating_sub(self.first_us.unwrap_or(next_us));
         let captured_at = Timestamp(since_first_us.try_into().unwrap_or(0));
         frame.begin(self.next_seq, captured_at);
-        frame.fail(format!(
-            "the video is damaged or cut short; ffmpeg complained {} times, first: {}",
-            complaints.count, complaints.first
-        ));
+        // Not ffmpeg's words, which differ from run to run: the same file gives the same records.
+        frame.fail("ffmpeg found errors in the video: it may be damaged or cut short");
         Ok(Captured::Frame)
     }
 }
@@ -253,37 +262,45 @@ struct ShowInfo {
     /// Times of frames that were reported and not yet fetched, µs; none: the frame has none.
     times: VecDeque<Option<i64>>,
     last_words: String,
-    complaints: Complaints,
-}
-
-/// Lines of the level `error`.
-#[derive(Debug, Default)]
-struct Complaints {
-    count: u64,
-    first: String,
+    /// The first line of the level `error`.
+    first_error: Option<String>,
 }
 
 /// How ffmpeg marks the level of a line, with `-loglevel level`.
-const LEVELS: [&str; 5] = ["[info] ", "[warning] ", "[error] ", "[fatal] ", "[panic] "];
+const ERROR: &str = "[error] ";
+const LEVELS: [&str; 5] = ["[info] ", "[warning] ", ERROR, "[fatal] ", "[panic] "];
+
+/// Splits a line into what tells who speaks (`[h264 @ 0x1] `, or nothing), the level (one of
+/// [`LEVELS`], or nothing) and the words.
+fn parts(line: &str) -> (&str, &str, &str) {
+    let start = match line.split_once("] ") {
+        Some((who, _)) if who.starts_with('[') && who.contains(" @ 0x") => who.len() + 2,
+        _ => 0,
+    };
+    let (who, rest) = line.split_at(start);
+    let level = LEVELS
+        .into_iter()
+        .find(|level| rest.starts_with(level))
+        .unwrap_or("");
+    (who, level, &rest[level.len()..])
+}
 
 impl StderrLines for ShowInfo {
     fn line(&mut self, line: &str) {
-        let is_complaint = line.contains("[error] ");
-        let line = LEVELS
-            .iter()
-            .fold(line.to_owned(), |line, level| line.replacen(level, "", 1));
         if let Some(at) = line.find("[Parsed_showinfo") {
-            self.showinfo_line(&line[at..]);
-        } else if !line.trim().is_empty() && !line.starts_with("Error splitting the argument list")
-        {
-            self.last_words.clear();
-            self.last_words.push_str(line.trim());
+            self.showinfo_line(parts(&line[at..]).2);
+            return;
         }
-        if is_complaint {
-            if self.complaints.count == 0 {
-                self.complaints.first.push_str(line.trim());
-            }
-            self.complaints.count += 1;
+        let (who, level, words) = parts(line);
+        if words.trim().is_empty() || words.starts_with("Error splitting the argument list") {
+            return;
+        }
+        self.last_words.clear();
+        self.last_words.push_str(who);
+        self.last_words.push_str(words.trim());
+        if level == ERROR {
+            self.first_error
+                .get_or_insert_with(|| self.last_words.clone());
         }
     }
 
@@ -293,10 +310,7 @@ impl StderrLines for ShowInfo {
 }
 
 impl ShowInfo {
-    fn showinfo_line(&mut self, line: &str) {
-        let Some((_, text)) = line.split_once("] ") else {
-            return;
-        };
+    fn showinfo_line(&mut self, text: &str) {
         if let Some(base) = text.strip_prefix("config in time_base: ") {
             let ratio = base.split(',').next().unwrap_or("").trim();
             self.time_base = ratio.split_once('/').and_then(|(ticks, seconds)| {
@@ -341,12 +355,12 @@ mod tests {
     fn showinfo_lines_give_times_in_microseconds() {
         let mut info = ShowInfo::default();
         for line in [
-            "[info] Input #0, matroska,webm, from 'x.mkv':",
+            "[info] Input #0, matroska,webm, from 'an [error] of x.mkv':",
             "[Parsed_showinfo_0 @ 0x55] [info] config in time_base: 1/15360, frame_rate: 30/1",
             "[Parsed_showinfo_0 @ 0x55] [info] config out time_base: 0/0, frame_rate: 0/0",
             "[Parsed_showinfo_0 @ 0x55] [info] n:   0 pts:      0 pts_time:0       pos:   48 fmt:yuv420p",
             "[Parsed_showinfo_0 @ 0x55] [info] color_range:unknown color_space:unknown",
-            "[h264 @ 0x1] some [Parsed_showinfo_0 @ 0x55] [info] n:   1 pts:    512 pts_time:0.0333333 duration: 512",
+            "[h264 @ 0x1] [info] some [Parsed_showinfo_0 @ 0x55] [info] n:   1 pts:    512 pts_time:0.0333333 duration: 512",
             "[Parsed_showinfo_0 @ 0x55] [info] n:   2 pts:  NOPTS pts_time:NOPTS   pos:       -1 fmt:gray",
             "[Parsed_showinfo_0 @ 0x55] [info] n:   3 pts:-15360 pts_time:-1",
             "[h264 @ 0x1] [error] error while decoding MB 58 16, bytestream 12226",
@@ -357,10 +371,9 @@ mod tests {
         }
         assert_eq!(info.times, [Some(0), Some(33_333), None, Some(-1_000_000)]);
         assert_eq!(info.last_words(), "Conversion failed!");
-        assert_eq!(info.complaints.count, 2);
         assert_eq!(
-            info.complaints.first,
-            "[h264 @ 0x1] error while decoding MB 58 16, bytestream 12226"
+            info.first_error.as_deref(),
+            Some("[h264 @ 0x1] error while decoding MB 58 16, bytestream 12226")
         );
     }
 

@@ -19,8 +19,9 @@ const UP_SHARE: f32 = 0.75;
 /// An eye that is as open as this share of its usual opening means a wink, or a bad guess about
 /// the other eye: the lids do not come down …
 const WINK_SHARE: f32 = 0.85;
-/// … and are up again when one eye is as open as this in two frames: one alone may be a bad guess.
+/// … and are up again when one eye has been as open as this for so long: one frame may be a bad guess.
 const ONE_UP_SHARE: f32 = 0.95;
+const ONE_UP_FOR: Span = Span::from_ms(30);
 /// Lids that are down for longer belong to no blink: the longest blink of the event detector's
 /// default settings (Caffier et al. 2003).
 const LONGEST_BLINK: Span = Span::from_ms(500);
@@ -53,8 +54,8 @@ pub struct Lids {
     usual: [f32; 2],
     last_at: Option<Timestamp>,
     down_since: Option<Timestamp>,
-    /// Whether one eye was open in the frame before.
-    was_one_up: bool,
+    /// Since when one eye has been open.
+    one_up_since: Option<Timestamp>,
     /// Since when an eye has been open enough for a look down.
     half_open_since: Option<Timestamp>,
     is_looking_down: bool,
@@ -68,7 +69,7 @@ impl Lids {
             usual: [closed_openness / DOWN_SHARE; 2],
             last_at: None,
             down_since: None,
-            was_one_up: false,
+            one_up_since: None,
             half_open_since: None,
             is_looking_down: false,
         }
@@ -108,8 +109,7 @@ impl Lids {
         let seen = || shares.into_iter().flatten();
         let widest = seen().fold(0.0, f32::max);
         let mean = seen().sum::<f32>() / seen().count().max(1) as f32;
-        let is_one_up = widest >= ONE_UP_SHARE;
-        let was_one_up = std::mem::replace(&mut self.was_one_up, is_one_up);
+        self.one_up_since = (widest >= ONE_UP_SHARE).then(|| self.one_up_since.unwrap_or(at));
         if seen().next().is_none() {
             self.down_since = None;
         } else if self.down_since.is_none() {
@@ -117,7 +117,11 @@ impl Lids {
             if mean < DOWN_SHARE && widest < WINK_SHARE {
                 self.down_since = Some(at);
             }
-        } else if mean >= UP_SHARE || (is_one_up && was_one_up) {
+        } else if mean >= UP_SHARE
+            || self
+                .one_up_since
+                .is_some_and(|since| at.since(since) >= ONE_UP_FOR)
+        {
             self.down_since = None;
         }
         let floor = LOOKING_DOWN_SHARE * self.closed_openness;
@@ -259,7 +263,7 @@ mod tests {
             ]))
         };
         assert_eq!(down_and_up(1), 11);
-        // The first of three frames is down still, and up again are two.
+        // The first of the three is down still, the other two are up.
         assert_eq!(down_and_up(3), 11);
     }
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from gaze_models.common import GOLDEN_CASES, MODELS, ModelContract, bootstrap_interval, interval_text, onnx_session
-from gaze_models.eyes import EyeTask, angular_error, robust
+from gaze_models.eyes import EyeTask, angular_error, looks_share, robust
 from gaze_models.eyes_patches import PATCH_H, PATCH_W
 from gaze_models.eyes_sets import EyeSet, plain_batch, read_real, read_rendered
 
@@ -129,9 +129,8 @@ class DftTask(EyeTask):
             side = np.where(batch["visible"].numpy()[row, side] > 0, side, 1 - side)
             eye = np.stack([enlarge(p[k], large) for p, k in zip(batch["patches"].numpy(), side, strict=True)])
             gaze = batch["gaze"].numpy() * np.stack([np.where(side == 1, -1, 1), np.ones(len(side))], 1)
-            # a closed or hidden eye looks nowhere
-            openness = batch["eyes"].numpy()[row, side, 3] * batch["visible"].numpy()[row, side]
-            weight = batch["weight"].numpy() * np.clip((openness - 0.15) / 0.3, 0.02, 1).astype(np.float32)
+            openness = batch["eyes"][row, side, 3] * batch["visible"][row, side]
+            weight = (batch["weight"] * looks_share(openness)).numpy()
             arrays = {"eye": eye, "gaze": gaze.astype(np.float32), "weight": weight}
             yield {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
 
@@ -164,7 +163,7 @@ class DftTask(EyeTask):
 
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
         """Return errors on test people and renders and the time, beside the shipped eye network's in one run."""
-        from gaze_models.eyes_evaluate import EyeNet, run_set
+        from gaze_models.eyes_evaluate import EyeNet, run_set  # SciPy, which training does without
 
         shipped = EyeNet(MODELS / "onnx" / "eyes.onnx")
         session, ours = onnx_session(onnx_file), shipped.session

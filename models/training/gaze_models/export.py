@@ -1,8 +1,8 @@
 """Exports one trained network: ``python -m gaze_models.export --config configs/X.toml --out DIR``.
 
 `--out` is the run folder that holds ``checkpoint.pt``; ``--models`` is where the files go. With ``keep_of_start`` the
-weights are a mean of those trained and those that the training started from: between the two, what a network had
-learnt of real faces and what it has learnt since are both better than at either end (Wortsman et al. 2022).
+weights are a mean of those trained and those that the training started from: a compromise between what a network had
+learnt of real faces and what it has learnt since (Wortsman et al. 2022).
 """
 
 from __future__ import annotations

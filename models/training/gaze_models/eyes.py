@@ -46,6 +46,11 @@ def shape_of(eyes: torch.Tensor, lids: torch.Tensor) -> torch.Tensor:
     return torch.cat([iris, eyes[..., 2:], heights], -1)
 
 
+def looks_share(openness: torch.Tensor) -> torch.Tensor:
+    """Return how much the gaze of an eye counts that is so far open: a closed or hidden one looks nowhere."""
+    return ((openness - 0.15) / 0.3).clamp(0.02, 1)
+
+
 class EyeTask:
     """See `gaze_models.common.Task`."""
 
@@ -87,7 +92,7 @@ class EyeTask:
         eye = eye.reshape(b, 2, -1)
         truth, visible = batch["eyes"], batch["visible"]
         openness = (truth[..., 3] * visible * batch["present"]).amax(1)
-        seen = ((openness - 0.15) / 0.3).clamp(0.02, 1) * batch["weight"]
+        seen = looks_share(openness) * batch["weight"]
         miss = gaze - batch["gaze"]
         # without the head there is no telling where the eyes look, only how that changes
         terms = {"gaze": (robust(miss) * seen * torch.where(batch["headless"], 0.2, 1.0)).mean()}

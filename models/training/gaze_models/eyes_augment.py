@@ -194,9 +194,12 @@ class Faults:
         return np.round(np.clip(result, 0, 1) * 255) / 255
 
 
-def cover(patch: np.ndarray, rng: np.random.Generator, lightest: float = 255.0) -> np.ndarray:
-    """Return a (48, 64) uint8 patch with something even before the eye: an eye patch, a hand, hair, a dark lens."""
-    angle, half = rng.uniform(-0.5, 0.5), rng.uniform([0.5, 0.5], [1.3, 1.3])
+def cover(patch: np.ndarray, rng: np.random.Generator, is_lens: bool = False) -> np.ndarray:
+    """Return a (48, 64) uint8 patch with something even before the eye: an eye patch, a hand, hair, or a dark lens.
+
+    A turned rectangle, half a patch wide or more, so that nothing of the iris is left; a lens lets a little through.
+    """
+    angle, half = rng.uniform(-0.5, 0.5), rng.uniform(0.5, 1.3, 2)
     cos, sin = np.cos(angle), np.sin(angle)
     across, down = COLUMNS - rng.uniform(-0.15, 0.15), (ROWS - rng.uniform(-0.15, 0.15)) * PATCH_H / PATCH_W
     edge = np.maximum(
@@ -204,16 +207,17 @@ def cover(patch: np.ndarray, rng: np.random.Generator, lightest: float = 255.0) 
     )
     share = np.clip((1 - edge) / rng.uniform(0.02, 0.2) + 0.5, 0, 1)
     texture = rng.uniform(0, 40) * (smooth_noise(rng, PATCH_H, PATCH_W) - 0.5)
-    # what is left of the eye behind a dark lens
-    through = rng.uniform(0, 0.12) * (patch.astype(np.float32) - patch.mean()) if lightest < 255 else 0.0
-    before = np.clip(rng.uniform(0, lightest) + texture + through, 0, 255)
+    through = rng.uniform(0, 0.12) * (patch.astype(np.float32) - patch.mean()) if is_lens else 0.0
+    before = np.clip(rng.uniform(0, 60 if is_lens else 255) + texture + through, 0, 255)
     return np.round(patch + share * (before - patch)).astype(np.uint8)
 
 
 def hide_eye(
     patches: np.ndarray, strangers: np.ndarray, rng: np.random.Generator, absent: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Now and then put something before one eye, or dark lenses before both, or declare one absent.
+    """Now and then hide one eye, put dark lenses before both, or declare one absent.
+
+    One is hidden in 5 %, half of them by a picture of something else and half by a cover; both in 2 %.
 
     Parameters
     ----------
@@ -242,7 +246,7 @@ def hide_eye(
         patches[side] = cover(patches[side], rng)
         visible[side] = 0
     elif event > 0.98:
-        patches[:] = [cover(patch, rng, 60.0) for patch in patches]
+        patches[:] = [cover(patch, rng, is_lens=True) for patch in patches]
         visible[:] = 0
     if 0.05 < event < 0.05 + absent:
         present[side] = 0

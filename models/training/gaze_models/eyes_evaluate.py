@@ -534,9 +534,9 @@ def card_tables(figures: dict[str, Any]) -> str:
     covered = figures["covered"]
     lines += [
         "",
-        f"One eye of {covered['n']} real faces covered by something: {100 * covered['taken']:.1f} % of them pass "
-        f"for eyes, {100 * covered['missed']:.1f} % of the bare ones do not; the error with one covered is "
-        f"{covered['of_clean']:.2f} times that with none.",
+        f"One eye of {covered['n']} real faces covered by a drawing as in training: {100 * covered['taken']:.1f} % "
+        f"of the covered eyes pass for eyes, {100 * covered['missed']:.1f} % of the bare ones do not; the error with "
+        f"one covered is {covered['of_clean']:.2f} times that with none.",
     ]
     if "cew" in figures:
         closed = figures["cew"]

@@ -148,7 +148,7 @@ def rows(chain: dict[str, Any], eyes: dict, int8: dict, dft: dict, models: Path)
                 f"{int8['bytes'][1] / int8['bytes'][0]:.2f}: float ships",
             ]
         )
-    if dft:
+    if "real" in dft and "render" in dft:
         theirs, own = (
             " / ".join(f"{interval_text(dft[k + suffix], 1, 1)}°" for k in ("real", "render"))
             for suffix in ("", ", eyes")
