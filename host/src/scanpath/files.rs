@@ -207,7 +207,12 @@ fn lines(
     } else {
         Box::new(reader)
     };
-    let numbered = BufReader::new(plain).lines().enumerate();
+    // A decoder that has failed says so again for ever.
+    let mut has_failed = false;
+    let numbered = BufReader::new(plain)
+        .lines()
+        .enumerate()
+        .take_while(move |(_, line)| !std::mem::replace(&mut has_failed, line.is_err()));
     Ok(numbered.filter_map(move |(k, line)| match line {
         Ok(text) if text.trim().is_empty() => None,
         // Editors of some systems put a mark of the encoding before the first line.
@@ -316,5 +321,17 @@ mod tests {
     fn a_path_that_begins_on_an_object_has_no_start() {
         let path = path(r#"{"object":1,"x_px":1,"y_px":1,"duration_ms":1}"#);
         assert_eq!(path.dwells(&table()).unwrap().0, None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_unpacked_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("paths.jsonl.gz");
+        std::fs::write(&file, [0x1F, 0x8B, 0x08, 0x00, 0x82, 0x82]).unwrap();
+        let found: Vec<_> = paths(&file).unwrap().take(9).collect();
+        assert!(
+            matches!(&found[..], [Err(FileError::Read { .. })]),
+            "{found:?}"
+        );
     }
 }
