@@ -157,13 +157,10 @@ impl FfmpegVideo {
         if let Some(error) = self.child.get_mut().explain(error) {
             return Err(error);
         }
-        let is_stopped = self.child.get_ref().is_stopped();
-        let Some(words) = &self.child.get_mut().lines().first_error else {
+        let first_error = self.child.get_mut().lines().first_error.take();
+        let Some(words) = first_error.filter(|_| !self.child.get_ref().is_stopped()) else {
             return Ok(Captured::EndOfStream);
         };
-        if is_stopped {
-            return Ok(Captured::EndOfStream);
-        }
         warn!("{}: ffmpeg says: {words}", self.path.display());
         let next_us = self.time_after_last();
         let since_first_us = next_us.saturating_sub(self.first_us.unwrap_or(next_us));
@@ -262,7 +259,7 @@ struct ShowInfo {
     /// Times of frames that were reported and not yet fetched, µs; none: the frame has none.
     times: VecDeque<Option<i64>>,
     last_words: String,
-    /// The first line of the level `error`.
+    /// The first line of the level `error`, without its level.
     first_error: Option<String>,
 }
 

@@ -65,6 +65,14 @@ def corruptions(rng: np.random.Generator) -> dict[str, Callable[[np.ndarray], np
     }
 
 
+def open_faces(chosen: EyeSet) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return which faces have both eyes open and visible (n,); their patches (m, 2, 48, 64), heads, gaze (m, 2)."""
+    seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
+    batch = plain_batch(chosen)
+    patches, posed, truth = (batch[name].numpy()[seen] for name in ("patches", "head", "gaze"))
+    return seen, patches, posed, truth
+
+
 def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad: float) -> dict[str, Any]:
     """Return the median gaze error of spoilt patches, of answers that are not said with low confidence.
 
@@ -77,10 +85,8 @@ def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad
     limit_rad
         Sigma above which an answer is of low confidence.
     """
-    seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
+    seen, patches, posed, truth = open_faces(chosen)
     who = [people[k] for k in np.flatnonzero(seen)]
-    batch = plain_batch(chosen)
-    patches, posed, truth = (batch[name].numpy()[seen] for name in ("patches", "head", "gaze"))
     kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {"clean": lambda x: x}
     results: dict[str, Any] = {}
     for name, spoil in (kinds | corruptions(np.random.default_rng(4))).items():
@@ -105,9 +111,7 @@ def measure_covered(net: EyeNet, chosen: EyeSet, visible_logit: float) -> dict[s
     the median gaze error with one eye covered, over that with none.
     """
     rng = np.random.default_rng(5)
-    seen = (chosen.visible > 0.5).all(1) & (chosen.eyes[..., 3] > 0.35).all(1)
-    batch = plain_batch(chosen)
-    patches, posed, truth = (batch[name].numpy()[seen] for name in ("patches", "head", "gaze"))
+    _, patches, posed, truth = open_faces(chosen)
     covered = patches.copy()
     sides = rng.integers(2, size=len(patches))
     for pair, side in zip(covered, sides, strict=True):
