@@ -468,6 +468,35 @@ fn a_video_that_is_cut_short_says_so_after_its_last_frame() {
     assert_eq!(errors(&again), errors(&some));
 }
 
+#[test]
+fn a_damaged_video_that_is_stopped_just_ends() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = Folder::new();
+    let path = folder.path("clip.mkv");
+    let picture = "testsrc=size=64x48:rate=30:duration=1";
+    let to = path.to_str().expect("a path");
+    ffmpeg(&["-f", "lavfi", "-i", picture, "-c:v", "mpeg4", to]);
+    let mut bytes = std::fs::read(&path).expect("the clip");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xff);
+    std::fs::write(&path, bytes).expect("the clip");
+    let (frames, _) = read_all(open_video(&path));
+    let (told, read) = frames.split_last().expect("a frame that tells");
+    assert!(told.error.is_some());
+    let settings = SourceSettings::unpaced();
+    let mut source = open(&SourceSpec::Video(path), &settings).expect("a video");
+    // Past the damage, so that its errors are known: they come before the times of later frames.
+    for _ in read {
+        let captured = source.capture(&mut Frame::new()).expect("a frame");
+        assert!(matches!(captured, Captured::Frame));
+    }
+    settings.stop.raise();
+    let captured = source.capture(&mut Frame::new()).expect("an end");
+    assert!(matches!(captured, Captured::EndOfStream));
+}
+
 fn open_video(path: &Path) -> Box<dyn FrameSource> {
     let spec = SourceSpec::Video(path.to_owned());
     open(&spec, &SourceSettings::unpaced()).expect("a video")
