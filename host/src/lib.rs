@@ -44,6 +44,7 @@ pub mod random;
 pub mod record;
 pub mod recording;
 pub mod report;
+mod retry;
 pub mod scanpath;
 pub mod scene;
 pub mod server;

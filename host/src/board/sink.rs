@@ -13,11 +13,8 @@ use tracing::{debug, info, warn};
 use super::conversation::{BoardNews, BoardPlan, Conversation};
 use super::line::{LineError, SerialLine, find_port};
 use crate::demand::{Demand, UserKind};
+use crate::retry::Retry;
 use crate::stop::StopFlag;
-
-/// Waits between attempts to open a port: doubled from the first to the last.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(5);
 
 /// The host's times begin an hour before the thread does, so that what was seen before has one.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -111,34 +108,30 @@ impl BoardSink {
 
     /// Talks to the board until the stop flag is raised, whatever happens to the cable.
     pub fn run(self) {
-        let mut retry_after = FIRST_RETRY;
-        let mut last_problem = String::new();
+        let mut retry = Retry::new();
         while !self.stop.is_raised() {
             let error = match self.port.open() {
                 Ok(line) => {
-                    last_problem.clear();
-                    match self.talk(line, &mut retry_after) {
+                    retry.opened();
+                    match self.talk(line, &mut retry) {
                         Ok(()) => return,
                         Err(error) => error,
                     }
                 }
                 Err(error) => error,
             };
-            // Say it once, however often it is tried again.
             let problem = error.to_string();
-            if problem != last_problem {
+            if retry.is_news(&problem) {
                 warn!("board: {problem}; trying again");
-                last_problem = problem;
             }
-            self.stop.wait(retry_after);
-            retry_after = (retry_after * 2).min(LAST_RETRY);
+            self.stop.wait(retry.next_wait());
             // What was seen meanwhile is over.
             self.inputs.try_iter().for_each(drop);
         }
     }
 
     /// One conversation; ends well with the stop flag.
-    fn talk(&self, mut line: SerialLine, retry_after: &mut Duration) -> Result<(), LineError> {
+    fn talk(&self, mut line: SerialLine, retry: &mut Retry) -> Result<(), LineError> {
         let mut conversation = Conversation::new(self.plan.clone(), random());
         let (mut heard, mut said) = (Vec::new(), Vec::new());
         let mut news = Vec::new();
@@ -158,7 +151,7 @@ impl BoardSink {
             for item in news.drain(..) {
                 match item {
                     BoardNews::Running => {
-                        *retry_after = FIRST_RETRY;
+                        retry.works();
                         // A strobe alone needs no gaze.
                         let acts_on_gaze = !self.plan.outputs.is_empty();
                         user = acts_on_gaze.then(|| self.demand.enter(UserKind::Board));

@@ -13,10 +13,7 @@ use crate::clock::StreamClock;
 use crate::demand::Demand;
 use crate::frame::Frame;
 use crate::metrics::{Activity, Counter, Metrics, TimedStage};
-
-/// Waits between attempts to open a lost source: doubled from the first to the last.
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LAST_RETRY: Duration = Duration::from_secs(5);
+use crate::retry::Retry;
 
 /// What the tracking thread learns of the source.
 pub(super) enum SourceNews {
@@ -63,8 +60,7 @@ enum Ended {
 
 impl CaptureThread {
     pub(super) fn run(mut self) -> Result<(), RunError> {
-        let mut retry_after = FIRST_RETRY;
-        let mut last_problem = String::new();
+        let mut retry = Retry::new();
         while !self.settings.stop.is_raised() {
             let error = match camera::open(&self.spec, &self.settings) {
                 Err(error) if self.may_show_the_observer(&error) => {
@@ -78,8 +74,8 @@ impl CaptureThread {
                     info!("reading {}", source.description());
                     self.metrics
                         .set_state(Activity::Streaming, &source.description());
-                    last_problem.clear();
-                    match self.read(source.as_mut(), &mut retry_after) {
+                    retry.opened();
+                    match self.read(source.as_mut(), &mut retry) {
                         Ended::ForGood => return Ok(()),
                         Ended::Unused => {
                             drop(source);
@@ -93,18 +89,15 @@ impl CaptureThread {
             if !error.is_recoverable() {
                 return Err(error.into());
             }
-            // Say it once, however often it is tried again.
             let problem = error.to_string();
-            if problem != last_problem {
+            if retry.is_news(&problem) {
                 warn!("{problem}; trying again");
-                last_problem = problem;
                 // Taken at once, as below.
                 let _ = self.news.send(SourceNews::Awaited);
             }
-            self.metrics.set_state(Activity::SourceLost, &last_problem);
+            self.metrics.set_state(Activity::SourceLost, &problem);
             self.metrics.count(Counter::SourceRetries);
-            self.settings.stop.wait(retry_after);
-            retry_after = (retry_after * 2).min(LAST_RETRY);
+            self.settings.stop.wait(retry.next_wait());
         }
         Ok(())
     }
@@ -132,7 +125,7 @@ impl CaptureThread {
             .set_state(Activity::Starting, "opening the camera");
     }
 
-    fn read(&mut self, source: &mut dyn FrameSource, retry_after: &mut Duration) -> Ended {
+    fn read(&mut self, source: &mut dyn FrameSource, retry: &mut Retry) -> Ended {
         let opened = Opened {
             description: source.description(),
             camera_id: source.stable_id(),
@@ -159,7 +152,7 @@ impl CaptureThread {
                 Err(error) => return Ended::Failed(error),
                 Ok(Captured::Frame) => {}
             }
-            *retry_after = FIRST_RETRY;
+            retry.works();
             let zero = source.clock_zero();
             if let Some(clock) = self.keep_clock(zero) {
                 let clock_zero = clock.zero();

@@ -14,12 +14,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::listener::accepted;
 use super::wire::Wire;
-
-/// Pause after a failed accept, so that running out of file descriptors does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A client has this long to agree on encryption, and as long again for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,17 +61,10 @@ pub(super) async fn serve(
         let place = Place {
             _permit: Arc::new(permit),
         };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // Records are small and wait for nobody.
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(connection(stream, peer, tls.clone(), router.clone(), place));
-            }
-            Err(error) => {
-                warn!("a client of the page could not be accepted: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (stream, peer) = accepted("the page", || listener.accept()).await;
+        // Records are small and wait for nobody.
+        let _ = stream.set_nodelay(true);
+        tokio::spawn(connection(stream, peer, tls.clone(), router.clone(), place));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Opens the page's port and the event socket, and closes them cleanly.
+//! Opens the page's port and the event socket, closes them cleanly, and accepts clients.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -6,9 +6,11 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use tokio_rustls::rustls::ServerConfig;
+use tracing::warn;
 
 use super::access::{self, Gate};
 use super::{AccessSettings, ServerError};
@@ -18,6 +20,25 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// Longest path of a Unix socket: `sun_path` has 108 bytes on Linux, one of them the final zero.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Pause after a failed accept, so that running out of file descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The next connection to `name`, however often `accept` fails before.
+pub(super) async fn accepted<T, F>(name: &str, accept: impl Fn() -> F) -> T
+where
+    F: Future<Output = io::Result<T>>,
+{
+    loop {
+        match accept().await {
+            Ok(connection) => return connection,
+            Err(error) => {
+                warn!("a client of {name} could not be accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
 
 /// The open port of the page.
 #[derive(Debug)]

@@ -62,12 +62,10 @@ use super::MqttSettings;
 use super::fan_out::{Hub, Line};
 use crate::metrics::Counter;
 use crate::record::{Record, RecordKind, Sample};
+use crate::retry::Retry;
 
 /// Messages that may wait for the connection to the broker.
 const OUTGOING_QUEUE: usize = 64;
-
-/// Between two attempts to reach the broker.
-const RETRY: Duration = Duration::from_secs(2);
 
 /// The broker says that we are gone after one and a half of these without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -226,12 +224,13 @@ impl Greeting {
 }
 
 async fn keep_connected(mut connection: EventLoop, link: Arc<Link>, greeting: Greeting) {
-    let mut last_problem = String::new();
+    let mut retry = Retry::new();
     loop {
         match connection.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 info!("mqtt: connected to the broker");
-                last_problem.clear();
+                retry.opened();
+                retry.works();
                 link.is_up.store(true, Relaxed);
                 greeting.say(&link);
             }
@@ -239,13 +238,11 @@ async fn keep_connected(mut connection: EventLoop, link: Arc<Link>, greeting: Gr
             Ok(_) => {}
             Err(error) => {
                 link.is_up.store(false, Relaxed);
-                // Say it once, however often it is tried again.
                 let problem = error.to_string();
-                if problem != last_problem {
+                if retry.is_news(&problem) {
                     warn!("mqtt: no connection to the broker: {problem}; trying again");
-                    last_problem = problem;
                 }
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(retry.next_wait()).await;
             }
         }
     }

@@ -14,14 +14,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tracing::warn;
 
 use super::fan_out::{Admission, Hub, KindSet};
+use super::listener::accepted;
 use super::{OutputSettings, ServerError};
 use crate::record::{RecordKind, TimedRecord};
-
-/// Pause after a failed accept, so that running out of file descriptors does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a dialect that waits for a time looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
@@ -132,22 +129,15 @@ pub(super) async fn accept<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // Records are small and wait for nobody.
-                let _ = stream.set_nodelay(true);
-                let alive = alive.upgrade();
-                let conversation = converse(stream);
-                tokio::spawn(async move {
-                    conversation.await;
-                    drop(alive);
-                });
-            }
-            Err(error) => {
-                warn!("a client of {name} could not be accepted: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (stream, _) = accepted(name, || listener.accept()).await;
+        // Records are small and wait for nobody.
+        let _ = stream.set_nodelay(true);
+        let alive = alive.upgrade();
+        let conversation = converse(stream);
+        tokio::spawn(async move {
+            conversation.await;
+            drop(alive);
+        });
     }
 }
 

@@ -8,14 +8,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interes
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::MAX_MESSAGE_BYTES;
 use super::fan_out::{Hub, Line, Written};
+use super::listener::accepted;
 use super::session::ClientSession;
-
-/// Pause after a failed accept, so that running out of file descriptors does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a client that has closed its sending half is asked whether it is still there.
 const PRESENCE_PERIOD: Duration = Duration::from_secs(1);
@@ -23,20 +20,13 @@ const PRESENCE_PERIOD: Duration = Duration::from_secs(1);
 /// Accepts clients for ever. `alive` is held by each connection until it has ended.
 pub(super) async fn accept(listener: UnixListener, hub: Arc<Hub>, alive: mpsc::Sender<()>) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let hub = Arc::clone(&hub);
-                let alive = alive.clone();
-                tokio::spawn(async move {
-                    connection(stream, hub).await;
-                    drop(alive);
-                });
-            }
-            Err(error) => {
-                warn!("a client on the event socket could not be accepted: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let (stream, _) = accepted("the event socket", || listener.accept()).await;
+        let hub = Arc::clone(&hub);
+        let alive = alive.clone();
+        tokio::spawn(async move {
+            connection(stream, hub).await;
+            drop(alive);
+        });
     }
 }
 
