@@ -1,48 +1,49 @@
-//! What a thread does whose camera, board or broker is not there: it tries again, and says why once.
+//! While a camera, a board or a broker is missing: longer and longer waits, and why, said once.
 
 use std::time::Duration;
 
-/// Waits between attempts: doubled from the first to the last.
+/// Between attempts: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Attempts to open one thing.
+/// Waits between attempts to open the same thing.
 #[derive(Debug)]
-pub(crate) struct Retry {
-    wait: Duration,
-    problem: String,
+pub(crate) struct Waits {
+    next: Duration,
 }
 
-impl Retry {
+impl Waits {
     pub(crate) fn new() -> Self {
-        Retry {
-            wait: FIRST_WAIT,
-            problem: String::new(),
-        }
+        Waits { next: FIRST_WAIT }
     }
 
-    /// It is open: whatever goes wrong next is worth saying.
-    pub(crate) fn opened(&mut self) {
-        self.problem.clear();
+    /// Begins with the first again, because the thing did what it is for.
+    pub(crate) fn start_over(&mut self) {
+        self.next = FIRST_WAIT;
     }
 
-    /// It does what it is for, and not just open: the next wait is a short one.
-    pub(crate) fn works(&mut self) {
-        self.wait = FIRST_WAIT;
-    }
-
-    /// Whether this is to be said, being another problem than the last attempt's.
-    pub(crate) fn is_news(&mut self, problem: &str) -> bool {
-        let is_news = self.problem != problem;
-        problem.clone_into(&mut self.problem);
-        is_news
-    }
-
-    /// How long to wait before the next attempt: twice as long as before the last one.
-    pub(crate) fn next_wait(&mut self) -> Duration {
-        let wait = self.wait;
-        self.wait = (wait * 2).min(LAST_WAIT);
+    pub(crate) fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = (wait * 2).min(LONGEST_WAIT);
         wait
+    }
+}
+
+/// The problem that was said last, so that it is said once, however often it comes.
+#[derive(Debug, Default)]
+pub(crate) struct LastProblem(String);
+
+impl LastProblem {
+    /// Keeps it, and tells whether it is another than the last.
+    pub(crate) fn note(&mut self, problem: &str) -> bool {
+        let is_new = self.0 != problem;
+        problem.clone_into(&mut self.0);
+        is_new
+    }
+
+    /// There is none any more: the next is a new one.
+    pub(crate) fn forget(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -51,17 +52,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_until_it_works_and_a_problem_is_news_once() {
-        let mut retry = Retry::new();
-        let waits_ms: Vec<_> = (0..7).map(|_| retry.next_wait().as_millis()).collect();
+    fn waits_double_up_to_the_longest_and_start_over() {
+        let mut waits = Waits::new();
+        let waits_ms: Vec<_> = (0..7).map(|_| waits.next().as_millis()).collect();
         assert_eq!(waits_ms, [250, 500, 1000, 2000, 4000, 5000, 5000]);
-        assert!(retry.is_news("no camera"));
-        assert!(!retry.is_news("no camera"));
-        assert!(retry.is_news("it is busy"));
-        retry.opened();
-        assert!(retry.is_news("it is busy"));
-        assert_eq!(retry.next_wait(), LAST_WAIT);
-        retry.works();
-        assert_eq!(retry.next_wait(), FIRST_WAIT);
+        waits.start_over();
+        assert_eq!(waits.next(), FIRST_WAIT);
+    }
+
+    #[test]
+    fn a_problem_is_new_once() {
+        let mut last = LastProblem::default();
+        assert!(last.note("no camera"));
+        assert!(!last.note("no camera"));
+        assert!(last.note("it is busy"));
+        last.forget();
+        assert!(last.note("it is busy"));
     }
 }

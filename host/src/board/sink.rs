@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::conversation::{BoardNews, BoardPlan, Conversation};
 use super::line::{LineError, SerialLine, find_port};
 use crate::demand::{Demand, UserKind};
-use crate::retry::Retry;
+use crate::retry::{LastProblem, Waits};
 use crate::stop::StopFlag;
 
 /// The host's times begin an hour before the thread does, so that what was seen before has one.
@@ -108,12 +108,12 @@ impl BoardSink {
 
     /// Talks to the board until the stop flag is raised, whatever happens to the cable.
     pub fn run(self) {
-        let mut retry = Retry::new();
+        let (mut waits, mut last_problem) = (Waits::new(), LastProblem::default());
         while !self.stop.is_raised() {
             let error = match self.port.open() {
                 Ok(line) => {
-                    retry.opened();
-                    match self.talk(line, &mut retry) {
+                    last_problem.forget();
+                    match self.talk(line, &mut waits) {
                         Ok(()) => return,
                         Err(error) => error,
                     }
@@ -121,17 +121,17 @@ impl BoardSink {
                 Err(error) => error,
             };
             let problem = error.to_string();
-            if retry.is_news(&problem) {
+            if last_problem.note(&problem) {
                 warn!("board: {problem}; trying again");
             }
-            self.stop.wait(retry.next_wait());
+            self.stop.wait(waits.next());
             // What was seen meanwhile is over.
             self.inputs.try_iter().for_each(drop);
         }
     }
 
     /// One conversation; ends well with the stop flag.
-    fn talk(&self, mut line: SerialLine, retry: &mut Retry) -> Result<(), LineError> {
+    fn talk(&self, mut line: SerialLine, waits: &mut Waits) -> Result<(), LineError> {
         let mut conversation = Conversation::new(self.plan.clone(), random());
         let (mut heard, mut said) = (Vec::new(), Vec::new());
         let mut news = Vec::new();
@@ -151,7 +151,7 @@ impl BoardSink {
             for item in news.drain(..) {
                 match item {
                     BoardNews::Running => {
-                        retry.works();
+                        waits.start_over();
                         // A strobe alone needs no gaze.
                         let acts_on_gaze = !self.plan.outputs.is_empty();
                         user = acts_on_gaze.then(|| self.demand.enter(UserKind::Board));

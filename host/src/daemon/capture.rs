@@ -13,7 +13,7 @@ use crate::clock::StreamClock;
 use crate::demand::Demand;
 use crate::frame::Frame;
 use crate::metrics::{Activity, Counter, Metrics, TimedStage};
-use crate::retry::Retry;
+use crate::retry::{LastProblem, Waits};
 
 /// What the tracking thread learns of the source.
 pub(super) enum SourceNews {
@@ -60,7 +60,7 @@ enum Ended {
 
 impl CaptureThread {
     pub(super) fn run(mut self) -> Result<(), RunError> {
-        let mut retry = Retry::new();
+        let (mut waits, mut last_problem) = (Waits::new(), LastProblem::default());
         while !self.settings.stop.is_raised() {
             let error = match camera::open(&self.spec, &self.settings) {
                 Err(error) if self.may_show_the_observer(&error) => {
@@ -74,8 +74,8 @@ impl CaptureThread {
                     info!("reading {}", source.description());
                     self.metrics
                         .set_state(Activity::Streaming, &source.description());
-                    retry.opened();
-                    match self.read(source.as_mut(), &mut retry) {
+                    last_problem.forget();
+                    match self.read(source.as_mut(), &mut waits) {
                         Ended::ForGood => return Ok(()),
                         Ended::Unused => {
                             drop(source);
@@ -90,14 +90,14 @@ impl CaptureThread {
                 return Err(error.into());
             }
             let problem = error.to_string();
-            if retry.is_news(&problem) {
+            if last_problem.note(&problem) {
                 warn!("{problem}; trying again");
                 // Taken at once, as below.
                 let _ = self.news.send(SourceNews::Awaited);
             }
             self.metrics.set_state(Activity::SourceLost, &problem);
             self.metrics.count(Counter::SourceRetries);
-            self.settings.stop.wait(retry.next_wait());
+            self.settings.stop.wait(waits.next());
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl CaptureThread {
             .set_state(Activity::Starting, "opening the camera");
     }
 
-    fn read(&mut self, source: &mut dyn FrameSource, retry: &mut Retry) -> Ended {
+    fn read(&mut self, source: &mut dyn FrameSource, waits: &mut Waits) -> Ended {
         let opened = Opened {
             description: source.description(),
             camera_id: source.stable_id(),
@@ -152,7 +152,7 @@ impl CaptureThread {
                 Err(error) => return Ended::Failed(error),
                 Ok(Captured::Frame) => {}
             }
-            retry.works();
+            waits.start_over();
             let zero = source.clock_zero();
             if let Some(clock) = self.keep_clock(zero) {
                 let clock_zero = clock.zero();

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 use tracing::debug;
 
-use super::listener::accepted;
+use super::listener::next_client;
 use super::wire::Wire;
 
 /// A client has this long to agree on encryption, and as long again for the head of a request.
@@ -61,7 +61,7 @@ pub(super) async fn serve(
         let place = Place {
             _permit: Arc::new(permit),
         };
-        let (stream, peer) = accepted("the page", || listener.accept()).await;
+        let (stream, peer) = next_client("the page", || listener.accept()).await;
         // Records are small and wait for nobody.
         let _ = stream.set_nodelay(true);
         tokio::spawn(connection(stream, peer, tls.clone(), router.clone(), place));

@@ -24,8 +24,8 @@ const MAX_SOCKET_PATH: usize = 107;
 /// Pause after a failed accept, so that running out of file descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The next connection to `name`, however often `accept` fails before.
-pub(super) async fn accepted<T, F>(name: &str, accept: impl Fn() -> F) -> T
+/// The next client of `name`, however often `accept` fails before.
+pub(super) async fn next_client<T, F>(name: &str, accept: impl Fn() -> F) -> T
 where
     F: Future<Output = io::Result<T>>,
 {

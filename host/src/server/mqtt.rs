@@ -62,10 +62,14 @@ use super::MqttSettings;
 use super::fan_out::{Hub, Line};
 use crate::metrics::Counter;
 use crate::record::{Record, RecordKind, Sample};
-use crate::retry::Retry;
+use crate::retry::LastProblem;
 
 /// Messages that may wait for the connection to the broker.
 const OUTGOING_QUEUE: usize = 64;
+
+/// Between two attempts to reach the broker. Never shorter: of two daemons with one name, each
+/// puts the other out by connecting.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// The broker says that we are gone after one and a half of these without a word.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -224,13 +228,12 @@ impl Greeting {
 }
 
 async fn keep_connected(mut connection: EventLoop, link: Arc<Link>, greeting: Greeting) {
-    let mut retry = Retry::new();
+    let mut last_problem = LastProblem::default();
     loop {
         match connection.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => {
                 info!("mqtt: connected to the broker");
-                retry.opened();
-                retry.works();
+                last_problem.forget();
                 link.is_up.store(true, Relaxed);
                 greeting.say(&link);
             }
@@ -239,10 +242,10 @@ async fn keep_connected(mut connection: EventLoop, link: Arc<Link>, greeting: Gr
             Err(error) => {
                 link.is_up.store(false, Relaxed);
                 let problem = error.to_string();
-                if retry.is_news(&problem) {
+                if last_problem.note(&problem) {
                     warn!("mqtt: no connection to the broker: {problem}; trying again");
                 }
-                tokio::time::sleep(retry.next_wait()).await;
+                tokio::time::sleep(RETRY).await;
             }
         }
     }

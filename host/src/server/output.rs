@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::fan_out::{Admission, Hub, KindSet};
-use super::listener::accepted;
+use super::listener::next_client;
 use super::{OutputSettings, ServerError};
 use crate::record::{RecordKind, TimedRecord};
 
@@ -129,7 +129,7 @@ pub(super) async fn accept<F>(
     F: Future<Output = ()> + Send + 'static,
 {
     loop {
-        let (stream, _) = accepted(name, || listener.accept()).await;
+        let (stream, _) = next_client(name, || listener.accept()).await;
         // Records are small and wait for nobody.
         let _ = stream.set_nodelay(true);
         let alive = alive.upgrade();

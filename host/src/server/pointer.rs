@@ -44,6 +44,7 @@ use super::fan_out::Hub;
 use super::resting::Resting;
 use super::{Clicks, PointerSettings};
 use crate::record::{ObjectVisit, Record, RecordKind, Sample};
+use crate::retry::LastProblem;
 use crate::scene::SceneTable;
 
 /// Greatest value of both axes.
@@ -156,7 +157,7 @@ struct Pointer {
     clicked: Option<u32>,
     is_down: bool,
     at: Option<[f32; 2]>,
-    last_problem: String,
+    last_problem: LastProblem,
 }
 
 impl Pointer {
@@ -170,7 +171,7 @@ impl Pointer {
             clicked: None,
             is_down: false,
             at: None,
-            last_problem: String::new(),
+            last_problem: LastProblem::default(),
         }
     }
 
@@ -279,12 +280,10 @@ impl Pointer {
         }
     }
 
-    /// Says it once, however often it happens.
     fn complain(&mut self, error: &io::Error) {
         let problem = error.to_string();
-        if problem != self.last_problem {
+        if self.last_problem.note(&problem) {
             warn!("pointer: the kernel does not take what it is told: {problem}");
-            self.last_problem = problem;
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::MAX_MESSAGE_BYTES;
 use super::fan_out::{Hub, Line, Written};
-use super::listener::accepted;
+use super::listener::next_client;
 use super::session::ClientSession;
 
 /// How often a client that has closed its sending half is asked whether it is still there.
@@ -20,7 +20,7 @@ const PRESENCE_PERIOD: Duration = Duration::from_secs(1);
 /// Accepts clients for ever. `alive` is held by each connection until it has ended.
 pub(super) async fn accept(listener: UnixListener, hub: Arc<Hub>, alive: mpsc::Sender<()>) {
     loop {
-        let (stream, _) = accepted("the event socket", || listener.accept()).await;
+        let (stream, _) = next_client("the event socket", || listener.accept()).await;
         let hub = Arc::clone(&hub);
         let alive = alive.clone();
         tokio::spawn(async move {

@@ -446,10 +446,7 @@ fn a_video_that_is_cut_short_says_so_after_its_last_frame() {
         return;
     }
     let folder = Folder::new();
-    let whole = folder.path("whole.mkv");
-    let picture = "testsrc=size=64x48:rate=30:duration=1";
-    let to = whole.to_str().expect("a path");
-    ffmpeg(&["-f", "lavfi", "-i", picture, "-c:v", "mpeg4", to]);
+    let whole = write_clip(&folder);
     let (frames, error) = read_all(open_video(&whole));
     assert!(error.is_none() && frames.iter().all(|frame| frame.error.is_none()));
     let bytes = std::fs::read(&whole).expect("the clip");
@@ -474,10 +471,7 @@ fn a_damaged_video_that_is_stopped_just_ends() {
         return;
     }
     let folder = Folder::new();
-    let path = folder.path("clip.mkv");
-    let picture = "testsrc=size=64x48:rate=30:duration=1";
-    let to = path.to_str().expect("a path");
-    ffmpeg(&["-f", "lavfi", "-i", picture, "-c:v", "mpeg4", to]);
+    let path = write_clip(&folder);
     let mut bytes = std::fs::read(&path).expect("the clip");
     let middle = bytes.len() / 2;
     bytes[middle..middle + 64].fill(0xff);
@@ -495,6 +489,15 @@ fn a_damaged_video_that_is_stopped_just_ends() {
     settings.stop.raise();
     let captured = source.capture(&mut Frame::new()).expect("an end");
     assert!(matches!(captured, Captured::EndOfStream));
+}
+
+/// A second of a test picture, 30 frames.
+fn write_clip(folder: &Folder) -> PathBuf {
+    let path = folder.path("clip.mkv");
+    let picture = "testsrc=size=64x48:rate=30:duration=1";
+    let to = path.to_str().expect("a path");
+    ffmpeg(&["-f", "lavfi", "-i", picture, "-c:v", "mpeg4", to]);
+    path
 }
 
 fn open_video(path: &Path) -> Box<dyn FrameSource> {
