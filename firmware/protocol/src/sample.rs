@@ -15,7 +15,7 @@ pub enum Validity {
     EyeClosed,
     /// Gaze, but the network's own uncertainty is above the limit, or the lids are half down.
     LowConfidence,
-    /// Gaze through a profile that no longer fits the camera, resolution or screen.
+    /// Gaze through a profile that no longer fits the camera, resolution, screen or networks.
     StaleCalibration,
     /// Gaze without a profile: angles are good to a few degrees, the point of regard is geometric.
     Uncalibrated,

@@ -54,7 +54,7 @@ pub struct OutputConfig {
     pub dwell_ms: u16,
     /// Longest time on; 1 to 10000.
     pub hold_ms: u16,
-    /// Shortest time off; from 300.
+    /// Shortest time off; from [`MIN_REST_MS`](gaze_protocol::message::MIN_REST_MS).
     pub rest_ms: u16,
     /// Whether it goes off when the gaze leaves the object.
     pub ends_with_visit: bool,

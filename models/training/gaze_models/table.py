@@ -136,7 +136,7 @@ def rows(chain: dict[str, Any], eyes: dict, int8: dict, dft: dict, models: Path)
             f"{own['parameters'] / 1e3:.0f} K, {own['macs'] / 1e6:.1f} MMAC",
         ],
         ["networks of a tracked frame", "≤ 10 MMAC", f"{used / 1e6:.1f} MMAC"],
-        ["all files", "≤ 1.5 MB", f"{size / 1e6:.2f} MB"],
+        ["files of these three", "≤ 1.5 MB", f"{size / 1e6:.2f} MB"],
     ]
     if int8:
         before, after = (max(int8[f"{name}, {kind}"][0] for name in ("real", "render")) for kind in ("float", "int8"))

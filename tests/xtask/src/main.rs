@@ -25,7 +25,7 @@ struct Cli {
     step: Step,
 }
 
-/// One step; `ci` runs them all, save what takes long: benches, `smoke`, `fuzz`, `pi` and `cost`.
+/// One step; `ci` runs them all, save what takes long: benches, `smoke`, `fuzz`, `deb`, `pi` and `cost`.
 #[derive(Subcommand)]
 enum Step {
     /// Every check below, in order, stopping at the first that fails
@@ -56,7 +56,7 @@ enum Step {
     Deny,
     /// Lint of the training pipeline
     Training,
-    /// Tests of the training pipeline and a run of all its stages on drawn people; not part of `ci`,
+    /// Tests of the training pipeline and a run of most of its stages on drawn people; not part of `ci`,
     /// for PyTorch is 5 GB
     Smoke,
     /// Every parser of bytes from outside; needs cargo-fuzz and a nightly compiler
