@@ -51,15 +51,24 @@ impl Reply {
     }
 }
 
+/// A request that the session has not answered.
+#[derive(Debug)]
+struct Pending {
+    request: String,
+    answer: Answer,
+    /// It is of the last `pointend`, which the result answers.
+    is_last: bool,
+}
+
 /// A client's calibration.
 #[derive(Debug)]
 pub(super) struct Guided {
     hub: Arc<Hub>,
     /// Points that have not ended yet; none when no calibration goes on.
     points_left: Option<u64>,
-    /// Requests that the session has not answered, in their order.
-    pending: VecDeque<(String, Answer)>,
-    /// The last `pointend` is answered with the result.
+    /// In the order of the requests.
+    pending: VecDeque<Pending>,
+    /// The last `pointend` waits for the result.
     is_finishing: bool,
     result: Option<Value>,
 }
@@ -114,6 +123,7 @@ impl Guided {
                 };
                 self.points_left = Some(count);
                 self.is_finishing = false;
+                self.pending.retain(|pending| !pending.is_last);
                 self.result = None;
                 let start = StartMessage {
                     timing: Timing::ByCommand,
@@ -134,15 +144,17 @@ impl Guided {
                 self.ask(request, CalibrateMessage::Show { x, y })
             }
             ("pointend", Some(left)) => {
+                self.is_finishing = left <= 1;
                 let refused = self.ask(request, CalibrateMessage::Next);
-                if refused.is_none() {
-                    self.points_left = Some(left.saturating_sub(1));
-                    if left <= 1 {
-                        self.is_finishing = true;
-                        return self.ask(request, CalibrateMessage::Finish);
-                    }
+                if refused.is_some() {
+                    self.is_finishing = false;
+                    return refused;
                 }
-                refused
+                self.points_left = Some(left.saturating_sub(1));
+                if self.is_finishing {
+                    return self.ask(request, CalibrateMessage::Finish);
+                }
+                None
             }
             ("abort", _) => {
                 if self.points_left.take().is_some() {
@@ -153,11 +165,8 @@ impl Guided {
             }
             ("clear", _) => {
                 self.result = None;
-                match driving::ask_personal(&self.hub, PersonalMessage::User(None)) {
-                    Some(answer) => self.pending.push_back((request.to_owned(), answer)),
-                    None => return Some(Reply::bad(request, FORBIDDEN, driving::BUSY)),
-                }
-                None
+                let answer = driving::ask_personal(&self.hub, PersonalMessage::User(None));
+                self.wait_for(request, answer)
             }
             ("pointstart" | "pointend", None) => {
                 Some(Reply::bad(request, FORBIDDEN, "no calibration goes on"))
@@ -168,30 +177,40 @@ impl Guided {
 
     /// Hands a message to the session; an answer at once only when that cannot be done.
     fn ask(&mut self, request: &str, message: CalibrateMessage) -> Option<Reply> {
-        match driving::ask(&self.hub, message) {
-            Some(answer) => {
-                self.pending.push_back((request.to_owned(), answer));
-                None
-            }
-            None => Some(Reply::bad(request, FORBIDDEN, driving::BUSY)),
-        }
+        let answer = driving::ask(&self.hub, message);
+        self.wait_for(request, answer)
+    }
+
+    fn wait_for(&mut self, request: &str, answer: Option<Answer>) -> Option<Reply> {
+        let Some(answer) = answer else {
+            return Some(Reply::bad(request, FORBIDDEN, driving::BUSY));
+        };
+        self.pending.push_back(Pending {
+            request: request.to_owned(),
+            answer,
+            is_last: request == "pointend" && self.is_finishing,
+        });
+        None
     }
 
     /// The answers that are there now, in the order of the requests.
     pub(super) fn look(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
-        while let Some((request, answer)) = self.pending.front_mut() {
-            let Some(answer) = driving::poll(answer) else {
+        while let Some(pending) = self.pending.front_mut() {
+            let Some(answer) = driving::poll(&mut pending.answer) else {
                 break;
             };
-            let request = std::mem::take(request);
-            self.pending.pop_front();
+            let Some(Pending {
+                request, is_last, ..
+            }) = self.pending.pop_front()
+            else {
+                break;
+            };
             match answer {
-                // The result is the answer.
-                Ok(()) if request == "pointend" && self.is_finishing => {}
+                Ok(()) if is_last => {}
                 Ok(()) => replies.push(Reply::good(&request)),
                 Err(why) => {
-                    if request == "start" || self.is_finishing {
+                    if request == "start" || is_last {
                         self.points_left = None;
                         self.is_finishing = false;
                         self.pending.clear();
@@ -210,7 +229,11 @@ impl Guided {
         screen_px: [u32; 2],
     ) -> Option<Reply> {
         // Until the start is answered, what ends is the session that this one replaces.
-        let is_begun = self.is_on() && self.pending.iter().all(|(request, _)| request != "start");
+        let is_begun = self.is_on()
+            && self
+                .pending
+                .iter()
+                .all(|pending| pending.request != "start");
         let is_ours = is_begun && calibration.purpose == Purpose::Calibrate;
         if !is_ours || !driving::is_at_end(calibration) {
             return None;
@@ -233,6 +256,8 @@ impl Guided {
             "result": is_good, "deg": deg, "degl": deg, "degr": deg, "calibpoints": points,
         });
         self.result = Some(result.clone());
+        // The result may come before anybody has looked for the session's own answers.
+        self.pending.retain(|pending| !pending.is_last);
         std::mem::take(&mut self.is_finishing).then(|| Reply {
             request: "pointend".to_owned(),
             status: OK,

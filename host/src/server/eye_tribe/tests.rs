@@ -278,6 +278,36 @@ fn a_client_calibrates_with_its_own_points() {
 }
 
 #[test]
+fn a_result_before_the_sessions_own_answers_is_the_only_answer() {
+    let (mut client, asked) = client_of_session();
+    let answer_all = || asked.try_iter().for_each(|request| request.answer(Ok(())));
+    let mut out = Vec::new();
+    for request in [
+        json!({"category": "calibration", "request": "start", "values": {"pointcount": 1}}),
+        json!({"category": "calibration", "request": "pointstart", "values": {"x": 480, "y": 540}}),
+    ] {
+        say(&mut client, &request.to_string());
+        answer_all();
+        client.tick(&mut out);
+    }
+    out.clear();
+    say(
+        &mut client,
+        r#"{"category":"calibration","request":"pointend"}"#,
+    );
+    answer_all();
+    client.tell(&ended(Stage::Accepted), &mut out);
+    client.tick(&mut out);
+    let answers: Vec<Value> = serde_json::Deserializer::from_slice(&out)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(answers[0]["values"].get("calibresult").is_some());
+    assert!(!client.is_waiting());
+}
+
+#[test]
 fn what_the_session_refuses_the_client_is_told() {
     let (mut client, asked) = client_of_session();
     let start = r#"{"category":"calibration","request":"start","values":{"pointcount":9}}"#;
