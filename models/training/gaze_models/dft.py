@@ -8,7 +8,7 @@ and says yaw and pitch. It is here to be compared with: ``export --models DIR`` 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +100,12 @@ class DftNetwork(nn.Module):
         return own + [*self.norm.parameters(), *self.gaze.parameters()]
 
 
-def enlarge(patch: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Return the (3, side, side) picture of one (48, 64) patch, 0..1; its edges are drawn out above and below."""
-    rows = side * PATCH_H // PATCH_W
-    large = cv2.resize(patch, (side, rows), interpolation=cv2.INTER_LINEAR)
-    square = np.pad(large, (((side - rows) // 2,) * 2, (0, 0)), mode="edge")
-    return np.repeat(square[None], 3, axis=0)
+def enlarge(patches: torch.Tensor) -> torch.Tensor:
+    """Return the (n, 3, 224, 224) pictures of (n, 48, 64) patches, 0..1; their edges are drawn out up and down."""
+    rows = SIDE * PATCH_H // PATCH_W
+    large = functional.interpolate(patches[:, None], (rows, SIDE), mode="bilinear")
+    square = functional.pad(large, (0, 0, *((SIDE - rows) // 2,) * 2), mode="replicate")
+    return square.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 class DftTask(EyeTask):
@@ -120,35 +120,36 @@ class DftTask(EyeTask):
         return DftNetwork()
 
     def batches(self, first_step: int, steps: int, smoke: bool) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield one eye of each face of the eye network's batches, as large as the config says."""
-        large = self.config["train"]["side"]
+        """Yield one eye of each face of the eye network's batches."""
         for step, batch in enumerate(super().batches(first_step, steps, smoke), first_step):
             rng = np.random.default_rng([self.config["seed"], step, 1])
             side = rng.integers(0, 2, len(batch["gaze"]))
             row = np.arange(len(side))
             side = np.where(batch["visible"].numpy()[row, side] > 0, side, 1 - side)
-            eye = np.stack([enlarge(p[k], large) for p, k in zip(batch["patches"].numpy(), side, strict=True)])
             gaze = batch["gaze"].numpy() * np.stack([np.where(side == 1, -1, 1), np.ones(len(side))], 1)
             openness = batch["eyes"][row, side, 3] * batch["visible"][row, side]
-            weight = (batch["weight"] * looks_share(openness)).numpy()
-            arrays = {"eye": eye, "gaze": gaze.astype(np.float32), "weight": weight}
-            yield {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+            yield {
+                "patch": batch["patches"][row, side],
+                "gaze": torch.from_numpy(gaze.astype(np.float32)),
+                "weight": batch["weight"] * looks_share(openness),
+            }
 
     def loss(self, network: DftNetwork, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the eye network's gaze loss."""
-        return {"total": (robust(network(batch["eye"]) - batch["gaze"]) * batch["weight"]).mean()}
+        found = network(enlarge(batch["patch"]))
+        return {"total": (robust(found - batch["gaze"]) * batch["weight"]).mean()}
 
     @torch.no_grad()
     def validate(self, network: DftNetwork, page: Path, smoke: bool) -> dict[str, float]:
         """Return the median error on a few held-out people and renders; the page is the eyes shown."""
-        figures, shown, side = {}, [], self.config["train"]["side"]
+        figures, shown = {}, []
         where = next(network.parameters()).device
         for name, chosen in held_out(self.folder, "val", 8 if smoke else 48).items():
 
-            def run(eye: np.ndarray) -> np.ndarray:
-                return network(torch.from_numpy(eye[None]).to(where)).cpu().numpy()[0]
+            def run(eye: torch.Tensor) -> np.ndarray:
+                return network(eye.to(where)).cpu().numpy()
 
-            figures[f"{name} gaze median"] = float(np.median(errors(run, chosen, side)))
+            figures[f"{name} gaze median"] = float(np.median(errors(run, chosen)))
             shown += [np.hstack([*pair]) for pair in plain_batch(chosen)["patches"].numpy()[:12]]
         cv2.imwrite(str(page), np.round(np.vstack(shown) * 255).astype(np.uint8))
         return figures
@@ -158,8 +159,8 @@ class DftTask(EyeTask):
 
     def golden_inputs(self) -> dict[str, np.ndarray]:
         """Return the eye network's golden eyes, enlarged."""
-        patches = super().golden_inputs()["patches"]
-        return {"eye": np.stack([enlarge(patches[k, 0, 0]) for k in range(GOLDEN_CASES)])[:, None].astype(np.float32)}
+        patches = torch.from_numpy(super().golden_inputs()["patches"][:GOLDEN_CASES, 0, 0])
+        return {"eye": enlarge(patches).numpy()[:, None].astype(np.float32)}
 
     def evaluate(self, onnx_file: Path, out: Path, smoke: bool) -> dict[str, Any]:
         """Return errors on test people and renders and the time, beside the shipped eye network's in one run."""
@@ -168,8 +169,8 @@ class DftTask(EyeTask):
         shipped = EyeNet(MODELS / "onnx" / "eyes.onnx")
         session, ours = onnx_session(onnx_file), shipped.session
 
-        def run(eye: np.ndarray) -> np.ndarray:
-            return session.run(None, {"eye": eye[None].astype(np.float32)})[0][0]
+        def run(eye: torch.Tensor) -> np.ndarray:
+            return session.run(None, {"eye": eye.numpy()})[0]
 
         results: dict[str, Any] = {"parameters": PARAMETERS, "tunable": TUNABLE}
         for name, chosen in held_out(self.folder, "test", 16 if smoke else 400).items():
@@ -217,12 +218,13 @@ def held_out(folder: Path, split: str, most: int) -> dict[str, EyeSet]:
     return found
 
 
-def errors(run: Any, chosen: EyeSet, side: int = SIDE) -> np.ndarray:  # noqa: ANN401
+def errors(run: Callable[[torch.Tensor], np.ndarray], chosen: EyeSet) -> np.ndarray:
     """Return the angle between the mean of both eyes' answers and the truth, degrees, per face."""
     answers, batch = [], plain_batch(chosen)
-    for right, left in batch["patches"].numpy():
+    for face in batch["patches"]:
+        right, left = (run(enlarge(patch[None]))[0] for patch in face)
         # the left eye is mirrored
-        answers.append((run(enlarge(right, side)) + run(enlarge(left, side)) * [-1, 1]) / 2)
+        answers.append((right + left * [-1, 1]) / 2)
     return angular_error(np.array(answers), batch["gaze"].numpy())
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from gaze_models.common import GOLDEN_CASES, ModelContract, moved, smooth_noise
 from gaze_models.data import tile
-from gaze_models.eyes_batches import batches
+from gaze_models.eyes_batches import Batches
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import PATCH_H, PATCH_W
 from gaze_models.eyes_sets import EyeSet, plain_batch, read_real, read_rendered
@@ -81,7 +82,9 @@ class EyeTask:
         there = {name: chosen for name, chosen in sets.items() if chosen is not None}
         strangers = np.load(self.folder / "strangers.npy")
         size = 8 if smoke else settings["batch"]
-        return batches(there, strangers, settings, self.config["seed"], range(first_step, steps), size)
+        drawn = Batches(there, strangers, settings, self.config["seed"], range(first_step, steps), size)
+        # the workers take turns, so the batches come in their order
+        yield from DataLoader(drawn, batch_size=None, num_workers=0 if smoke else settings["workers"])
 
     def loss(self, network: EyeNetwork, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the loss terms of one batch."""

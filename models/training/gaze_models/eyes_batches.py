@@ -8,10 +8,12 @@ alike, as the frames of one recording are.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import IterableDataset, get_worker_info
 
 from gaze_models.eyes_augment import (
     Faults,
@@ -110,20 +112,26 @@ def choose(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def batches(
-    sets: dict[str, EyeSet],
-    strangers: np.ndarray,
-    settings: dict[str, Any],
-    seed: int,
-    steps: range,
-    size: int,
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield augmented batches; the draws depend on the seed and the step alone."""
-    faults = Faults(seed, settings["glare_share"])
-    odds = {name: balance(chosen.gaze, settings["balance_power"]) for name, chosen in sets.items()}
-    for step in steps:
-        rng = np.random.default_rng([seed, step])
-        yield augment(choose(sets, odds, settings, size, rng), strangers, faults, settings, rng)
+@dataclass
+class Batches(IterableDataset):
+    """Augmented batches, one a step; the draws depend on the seed and the step alone."""
+
+    sets: dict[str, EyeSet]
+    strangers: np.ndarray
+    settings: dict[str, Any]
+    seed: int
+    steps: range
+    size: int
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """Yield the batches of the steps; a loading worker those that are its turn."""
+        faults = Faults(self.seed, self.settings["glare_share"])
+        odds = {name: balance(chosen.gaze, self.settings["balance_power"]) for name, chosen in self.sets.items()}
+        worker = get_worker_info()
+        for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
+            rng = np.random.default_rng([self.seed, step])
+            rows = choose(self.sets, odds, self.settings, self.size, rng)
+            yield augment(rows, self.strangers, faults, self.settings, rng)
 
 
 OWN = 0.2

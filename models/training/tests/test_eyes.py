@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from gaze_models.data import Crop, eye_crops, face_axes
 from gaze_models.eyes import SIGMA_SHARE, angular_error, shape_of
@@ -21,7 +22,7 @@ from gaze_models.eyes_augment import (
     turn_angles,
     wear_glasses,
 )
-from gaze_models.eyes_batches import EYE_RADIUS, augment, choose, directions
+from gaze_models.eyes_batches import EYE_RADIUS, Batches, augment, choose, directions
 from gaze_models.eyes_evaluate import calibrated_error, fit_ridge_affine, roc_auc
 from gaze_models.eyes_network import FEATURES, EyeNetwork
 from gaze_models.eyes_patches import (
@@ -404,6 +405,17 @@ def test_a_batch_pairs_moved_irises_views_and_sessions_of_one_person_each() -> N
         members = np.flatnonzero(session == group)
         assert len(members) == 4 and len(set(person[members])) == 1
     assert (session >= 0).sum() == 8
+
+
+def test_loading_workers_give_the_batches_of_one_program_in_their_order() -> None:
+    sets = {"real": faces_of([-1] * 8), "views": faces_of([1, 1]), "sessions": faces_of([7] * 8)}
+    settings = SETTINGS | {"sessions": 1, "glare_share": 0.1}
+    drawn = Batches(sets, np.zeros((3, 48, 64), np.uint8), settings, 11, range(5, 12), 8)
+    with_workers = list(DataLoader(drawn, batch_size=None, num_workers=2))
+    assert len(with_workers) == 7
+    for batch, alone in zip(with_workers, drawn, strict=True):
+        assert batch.keys() == alone.keys()
+        assert all(torch.equal(batch[name], alone[name]) for name in batch)
 
 
 def test_what_belongs_together_is_hidden_and_narrowed_alike() -> None:
