@@ -5,12 +5,10 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { PATIENCE_MS, claim, ended, ensure, fail, folder, launch, report, shots, startDaemon } from "./gazed.js";
+import { PATIENCE_MS, claim, complaintsOf, ensure, folder, isShown, run, says, shots } from "./gazed.js";
 
 /** A session lasts 25 s, and a busy machine sees few frames of it. */
 const SESSION_MS = 3 * PATIENCE_MS;
-
-const isShown = (page, id, timeout = PATIENCE_MS) => page.waitForSelector(`#${id}`, { state: "visible", timeout });
 
 /** Keeps every calibration record that the page gets. */
 function listen(page) {
@@ -101,15 +99,11 @@ async function reloadClaims(page, origin) {
 }
 
 async function restartClaims(page, origin, daemon) {
-  const end = ended(daemon);
-  daemon.kill("SIGKILL");
-  await end;
-  const again = startDaemon(new URL(origin).host);
+  await daemon.end("SIGKILL");
   await claim("after a kill and a restart the person is still calibrated", async () => {
-    await again.page;
+    await daemon.again();
     await page.goto(origin);
-    await page.waitForFunction(() => /calibrated$/.test(document.getElementById("verdict").textContent)
-      && !/uncalibrated/.test(document.getElementById("verdict").textContent), null, { timeout: PATIENCE_MS });
+    await says(page, "verdict", "(?<!un)calibrated$");
     ensure((await page.textContent("#user")) === "anna", await page.textContent("#user"));
   });
   await claim("one key recentres", async () => {
@@ -117,33 +111,14 @@ async function restartClaims(page, origin, daemon) {
     await isShown(page, "done");
     ensure((await page.textContent("#done-words")) === "Recentred", await page.textContent("#done-detail"));
   });
-  return again.daemon;
 }
 
-let { daemon, page: address } = startDaemon("127.0.0.1:0");
-let browser;
-try {
-  const origin = await address;
-  browser = await launch();
+await run("127.0.0.1:0", null, async (daemon, origin, browser) => {
   const page = await browser.newPage({ viewport: { width: 1280, height: 720 } });
   const records = listen(page);
-  const complaints = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  const complaints = complaintsOf(page);
   await calibrateClaims(page, origin, records);
   await reloadClaims(page, origin);
   await claim("the console is silent", () => ensure(complaints.length === 0, complaints.join("\n")));
-  daemon = await restartClaims(page, origin, daemon);
-} catch (error) {
-  fail(error);
-} finally {
-  await browser?.close();
-  if (daemon.exitCode === null) {
-    const end = ended(daemon);
-    daemon.kill("SIGTERM");
-    await end;
-  }
-  report();
-}
+  await restartClaims(page, origin, daemon);
+});

@@ -5,7 +5,7 @@
 import { copyFileSync, chmodSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
-import { PATIENCE_MS, claim, ended, ensure, fail, folder, launch, report, shots, startDaemon } from "./gazed.js";
+import { PATIENCE_MS, claim, ensure, folder, isShown, run, says, shots } from "./gazed.js";
 
 const token = "3c6e0b8a9c15224a8228b9a98ca1531d";
 // Beside the test of the server, which says how it was made.
@@ -36,19 +36,8 @@ function outerAddress() {
   return all.find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? "127.0.0.1";
 }
 
-const says = (page, id, pattern) => page.waitForFunction(
-  ([id, pattern]) => new RegExp(pattern).test(document.getElementById(id)?.textContent),
-  [id, pattern],
-  { timeout: PATIENCE_MS },
-);
-
-const configuration = settings();
-let { daemon, page: address } = startDaemon("0.0.0.0:0", configuration);
-let browser;
-try {
-  const port = new URL(await address).port;
-  const origin = `https://${outerAddress()}:${port}`;
-  browser = await launch();
+await run("0.0.0.0:0", settings(), async (daemon, anywhere, browser) => {
+  const origin = `https://${outerAddress()}:${new URL(anywhere).port}`;
   // The certificate signs itself; a person is asked once whether to trust it.
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
@@ -82,34 +71,21 @@ try {
   });
   await claim("the calibration page works over the network", async () => {
     await page.goto(`${origin}/calibrate`);
-    await page.waitForSelector("#setup", { state: "visible", timeout: PATIENCE_MS });
+    await isShown(page, "setup");
     await page.fill("#user", "anna");
     await page.keyboard.press("Enter");
-    await page.waitForSelector("#ruler", { state: "visible", timeout: PATIENCE_MS });
+    await isShown(page, "ruler");
     await page.click("#measured");
     await page.waitForSelector("#begin:not(:disabled)", { timeout: PATIENCE_MS });
     await page.keyboard.press("Space");
-    await page.waitForSelector("#stage", { state: "visible", timeout: PATIENCE_MS });
+    await isShown(page, "stage");
     await page.keyboard.press("Escape");
   });
   await claim("a daemon that was started again asks for its token again", async () => {
     await page.goto(origin);
     await says(page, "state", "^live$");
-    const end = ended(daemon);
-    daemon.kill("SIGTERM");
-    await end;
-    ({ daemon, page: address } = startDaemon(`0.0.0.0:${port}`, configuration));
-    await address;
+    await daemon.end();
+    await daemon.again();
     await page.waitForSelector("#token", { timeout: PATIENCE_MS });
   });
-} catch (error) {
-  fail(error);
-} finally {
-  await browser?.close();
-  if (daemon.exitCode === null) {
-    const end = ended(daemon);
-    daemon.kill("SIGTERM");
-    await end;
-  }
-  report();
-}
+});

@@ -7,7 +7,7 @@
 import http from "node:http";
 import net from "node:net";
 import { join } from "node:path";
-import { PATIENCE_MS, claim, ended, ensure, fail, launch, report, shots, socket, startDaemon } from "./gazed.js";
+import { PATIENCE_MS, claim, complaintsOf, ensure, run, says, shots, socket } from "./gazed.js";
 
 /** The status code of a request with headers of our own. */
 function ask(origin, path, headers) {
@@ -62,12 +62,6 @@ async function changes(page, id, times) {
     last = now;
   }
 }
-
-const says = (page, id, pattern) => page.waitForFunction(
-  ([id, pattern]) => new RegExp(pattern).test(document.getElementById(id).textContent),
-  [id, pattern],
-  { timeout: PATIENCE_MS },
-);
 
 const isLoopback = (url) => ["127.0.0.1", "localhost", "[::1]"].includes(new URL(url).hostname);
 
@@ -161,37 +155,25 @@ async function foreignClaims(browser, origin) {
   });
 }
 
-async function restartClaims(page, origin, daemon) {
+async function restartClaims(page, daemon) {
   await claim("SIGTERM ends gazed with 0 while the page is open", async () => {
-    const end = ended(daemon);
-    daemon.kill("SIGTERM");
-    const code = await end;
+    const code = await daemon.end();
     ensure(code === 0, `ended with ${code}`);
   });
   await claim("the page says that gazed is gone", () => says(page, "state", "no connection"));
-  const again = startDaemon(new URL(origin).host);
   await claim("the page comes back by itself when gazed is back", async () => {
-    await again.page;
+    await daemon.again();
     await says(page, "state", "^live$");
     await changes(page, "picture", 2);
   });
-  return again.daemon;
 }
 
 // ---------------------------------------------------------------- all of it
 
-let { daemon, page: address } = startDaemon("127.0.0.1:0");
-let browser;
-try {
-  const origin = await address;
-  browser = await launch();
+await run("127.0.0.1:0", null, async (daemon, origin, browser) => {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, colorScheme: "dark" });
-  const complaints = [];
+  const complaints = complaintsOf(page);
   const asked = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
-  });
-  page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("request", (request) => asked.push(request.url()));
   page.on("websocket", (socket) => asked.push(socket.url()));
   await page.goto(origin);
@@ -199,19 +181,9 @@ try {
   await pageClaims(page, origin, complaints);
   await phoneClaims(browser, origin);
   await foreignClaims(browser, origin);
-  daemon = await restartClaims(page, origin, daemon);
+  await restartClaims(page, daemon);
   await claim("no request leaves this machine", () => {
     const foreign = asked.filter((url) => !isLoopback(url));
     ensure(asked.length > 5 && foreign.length === 0, foreign.join("\n"));
   });
-} catch (error) {
-  fail(error);
-} finally {
-  await browser?.close();
-  if (daemon.exitCode === null) {
-    const end = ended(daemon);
-    daemon.kill("SIGTERM");
-    await end;
-  }
-  report();
-}
+});
