@@ -51,24 +51,36 @@ impl Reply {
     }
 }
 
+/// What the session's answer to a request leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// There is a calibration, or there is none.
+    Start,
+    /// One point less is left; after the last one the session is asked to finish.
+    PointEnd,
+    /// The result, which is the client's answer, or no calibration any more.
+    Finish,
+    /// The client's answer alone.
+    Other,
+}
+
 /// A request that the session has not answered.
 #[derive(Debug)]
 struct Pending {
     request: String,
+    step: Step,
     answer: Answer,
-    /// It is of the last `pointend`, which the result answers.
-    is_last: bool,
 }
 
 /// A client's calibration.
 #[derive(Debug)]
 pub(super) struct Guided {
     hub: Arc<Hub>,
-    /// Points that have not ended yet; none when no calibration goes on.
+    /// Points whose end the session has not taken yet; none when no calibration goes on.
     points_left: Option<u64>,
     /// In the order of the requests.
     pending: VecDeque<Pending>,
-    /// The last `pointend` waits for the result.
+    /// The session is asked to finish: the last `pointend` waits for the result.
     is_finishing: bool,
     result: Option<Value>,
 }
@@ -121,10 +133,6 @@ impl Guided {
                 let Some(user) = driving::present_user(&self.hub) else {
                     return bad("the person's name cannot be used");
                 };
-                self.points_left = Some(count);
-                self.is_finishing = false;
-                self.pending.retain(|pending| !pending.is_last);
-                self.result = None;
                 let start = StartMessage {
                     timing: Timing::ByCommand,
                     validation: 0,
@@ -133,7 +141,14 @@ impl Guided {
                     screen,
                     ..StartMessage::new(user)
                 };
-                self.ask(request, CalibrateMessage::Start(start))
+                let refused = self.ask(request, Step::Start, CalibrateMessage::Start(start));
+                if refused.is_none() {
+                    self.forget_pending_but(1);
+                    self.points_left = Some(count);
+                    self.is_finishing = false;
+                    self.result = None;
+                }
+                refused
             }
             ("pointstart", Some(_)) => {
                 let (Some(x), Some(y)) = (values["x"].as_f64(), values["y"].as_f64()) else {
@@ -141,32 +156,25 @@ impl Guided {
                 };
                 let share = |px: f64, full: u32| (px / f64::from(full.max(1))) as f32;
                 let [x, y] = [share(x, width_px), share(y, height_px)];
-                self.ask(request, CalibrateMessage::Show { x, y })
+                self.ask(request, Step::Other, CalibrateMessage::Show { x, y })
             }
-            ("pointend", Some(left)) => {
-                self.is_finishing = left <= 1;
-                let refused = self.ask(request, CalibrateMessage::Next);
-                if refused.is_some() {
-                    self.is_finishing = false;
-                    return refused;
-                }
-                self.points_left = Some(left.saturating_sub(1));
-                if self.is_finishing {
-                    return self.ask(request, CalibrateMessage::Finish);
-                }
-                None
+            ("pointend", Some(_)) if self.is_finishing => {
+                Some(Reply::bad(request, FORBIDDEN, "the last point has ended"))
             }
+            // It was too busy to finish.
+            ("pointend", Some(0)) => self.finish(request),
+            ("pointend", Some(_)) => self.ask(request, Step::PointEnd, CalibrateMessage::Next),
             ("abort", _) => {
                 if self.points_left.take().is_some() {
                     driving::ask(&self.hub, CalibrateMessage::Discard);
                 }
-                self.pending.clear();
+                self.forget_pending_but(0);
                 Some(Reply::good(request))
             }
             ("clear", _) => {
                 self.result = None;
                 let answer = driving::ask_personal(&self.hub, PersonalMessage::User(None));
-                self.wait_for(request, answer)
+                self.wait_for(request, Step::Other, answer)
             }
             ("pointstart" | "pointend", None) => {
                 Some(Reply::bad(request, FORBIDDEN, "no calibration goes on"))
@@ -176,50 +184,69 @@ impl Guided {
     }
 
     /// Hands a message to the session; an answer at once only when that cannot be done.
-    fn ask(&mut self, request: &str, message: CalibrateMessage) -> Option<Reply> {
+    fn ask(&mut self, request: &str, step: Step, message: CalibrateMessage) -> Option<Reply> {
         let answer = driving::ask(&self.hub, message);
-        self.wait_for(request, answer)
+        self.wait_for(request, step, answer)
     }
 
-    fn wait_for(&mut self, request: &str, answer: Option<Answer>) -> Option<Reply> {
+    fn finish(&mut self, request: &str) -> Option<Reply> {
+        let refused = self.ask(request, Step::Finish, CalibrateMessage::Finish);
+        self.is_finishing = refused.is_none();
+        refused
+    }
+
+    fn wait_for(&mut self, request: &str, step: Step, answer: Option<Answer>) -> Option<Reply> {
         let Some(answer) = answer else {
             return Some(Reply::bad(request, FORBIDDEN, driving::BUSY));
         };
         self.pending.push_back(Pending {
             request: request.to_owned(),
+            step,
             answer,
-            is_last: request == "pointend" && self.is_finishing,
         });
         None
+    }
+
+    /// Lets the requests of an earlier calibration, all but the newest `n`, be answered and no more.
+    fn forget_pending_but(&mut self, n: usize) {
+        for pending in self.pending.iter_mut().rev().skip(n) {
+            pending.step = Step::Other;
+        }
     }
 
     /// The answers that are there now, in the order of the requests.
     pub(super) fn look(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
-        while let Some(pending) = self.pending.front_mut() {
+        while let Some(mut pending) = self.pending.pop_front() {
             let Some(answer) = driving::poll(&mut pending.answer) else {
+                self.pending.push_front(pending);
                 break;
             };
-            let Some(Pending {
-                request, is_last, ..
-            }) = self.pending.pop_front()
-            else {
-                break;
-            };
-            match answer {
-                Ok(()) if is_last => {}
-                Ok(()) => replies.push(Reply::good(&request)),
-                Err(why) => {
-                    if request == "start" || is_last {
-                        self.points_left = None;
-                        self.is_finishing = false;
-                        self.pending.clear();
-                    }
-                    replies.push(Reply::bad(&request, FORBIDDEN, &why));
-                }
-            }
+            replies.extend(self.take(pending.step, &pending.request, answer));
         }
         replies
+    }
+
+    /// Takes the session's answer; none when the client's comes later.
+    fn take(&mut self, step: Step, request: &str, answer: Result<(), String>) -> Option<Reply> {
+        match (step, answer) {
+            (Step::Finish, Ok(())) => return None,
+            (Step::PointEnd, Ok(())) => {
+                self.points_left = self.points_left.map(|left| left.saturating_sub(1));
+                if self.points_left == Some(0) {
+                    return self.finish(request);
+                }
+            }
+            (_, Ok(())) => {}
+            (step, Err(why)) => {
+                if matches!(step, Step::Start | Step::Finish) {
+                    self.points_left = None;
+                    self.is_finishing = false;
+                }
+                return Some(Reply::bad(request, FORBIDDEN, &why));
+            }
+        }
+        Some(Reply::good(request))
     }
 
     /// Follows the session; the last `pointend` is answered when it ends.
@@ -229,11 +256,8 @@ impl Guided {
         screen_px: [u32; 2],
     ) -> Option<Reply> {
         // Until the start is answered, what ends is the session that this one replaces.
-        let is_begun = self.is_on()
-            && self
-                .pending
-                .iter()
-                .all(|pending| pending.request != "start");
+        let is_starting = self.pending.iter().any(|one| one.step == Step::Start);
+        let is_begun = self.is_on() && !is_starting;
         let is_ours = is_begun && calibration.purpose == Purpose::Calibrate;
         if !is_ours || !driving::is_at_end(calibration) {
             return None;
@@ -257,7 +281,7 @@ impl Guided {
         });
         self.result = Some(result.clone());
         // The result may come before anybody has looked for the session's own answers.
-        self.pending.retain(|pending| !pending.is_last);
+        self.pending.retain(|pending| pending.step != Step::Finish);
         std::mem::take(&mut self.is_finishing).then(|| Reply {
             request: "pointend".to_owned(),
             status: OK,

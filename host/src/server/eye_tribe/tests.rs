@@ -5,6 +5,7 @@ use crate::personal::PersonalMessage;
 use crate::record::{
     CalibrateMessage, Calibration, CalibrationResult, Purpose, Stage, TargetResult,
 };
+use crate::server::driving;
 use crate::server::{Control, ControlRequest, ServerSettings};
 
 fn client() -> EyeTribe {
@@ -249,6 +250,7 @@ fn a_client_calibrates_with_its_own_points() {
     let end = r#"{"category":"calibration","request":"pointend","values":null}"#;
     assert!(say(&mut client, end).is_empty());
     assert_eq!(took(Ok(())), CalibrateMessage::Next);
+    assert!(ticked(&mut client).is_empty(), "the result is waited for");
     assert_eq!(took(Ok(())), CalibrateMessage::Finish);
     assert!(ticked(&mut client).is_empty(), "the result is waited for");
     let mut out = Vec::new();
@@ -277,34 +279,160 @@ fn a_client_calibrates_with_its_own_points() {
     assert_eq!(client.value("iscalibrating"), Some(false.into()));
 }
 
-#[test]
-fn a_result_before_the_sessions_own_answers_is_the_only_answer() {
-    let (mut client, asked) = client_of_session();
-    let answer_all = || asked.try_iter().for_each(|request| request.answer(Ok(())));
-    let mut out = Vec::new();
-    for request in [
-        json!({"category": "calibration", "request": "start", "values": {"pointcount": 1}}),
-        json!({"category": "calibration", "request": "pointstart", "values": {"x": 480, "y": 540}}),
-    ] {
-        say(&mut client, &request.to_string());
-        answer_all();
-        client.tick(&mut out);
+/// Has a client send calibration requests; the session answers as it is told.
+struct Driven {
+    hub: Arc<Hub>,
+    client: EyeTribe,
+    asked: crossbeam_channel::Receiver<ControlRequest>,
+    out: Vec<u8>,
+}
+
+impl Driven {
+    fn new() -> Self {
+        let (hub, asked) = Hub::alone(ServerSettings::default());
+        let hub = Arc::new(hub);
+        Driven {
+            client: EyeTribe::new(&hub),
+            hub,
+            asked,
+            out: Vec::new(),
+        }
     }
-    out.clear();
-    say(
-        &mut client,
-        r#"{"category":"calibration","request":"pointend"}"#,
+
+    /// A calibration of so many points has begun.
+    fn begun(pointcount: u64) -> Self {
+        let mut driven = Driven::new();
+        let started = driven.send("start", json!({ "pointcount": pointcount }));
+        assert_eq!(started, [(json!("start"), json!(200))]);
+        driven
+    }
+
+    fn send(&mut self, request: &str, values: Value) -> Vec<(Value, Value)> {
+        self.say(request, values);
+        self.answer(Ok(()))
+    }
+
+    fn say(&mut self, request: &str, values: Value) {
+        let request = json!({"category": "calibration", "request": request, "values": values});
+        self.out.extend(
+            say(&mut self.client, &request.to_string())
+                .iter()
+                .flat_map(|answer| answer.to_string().into_bytes()),
+        );
+    }
+
+    /// Answers all that is asked, and gives request and status of each answer to the client.
+    fn answer(&mut self, answer: Result<(), &str>) -> Vec<(Value, Value)> {
+        while let Ok(request) = self.asked.try_recv() {
+            request.answer(answer.map_err(str::to_owned));
+            self.client.tick(&mut self.out);
+        }
+        self.told()
+            .iter()
+            .map(|told| (told["request"].clone(), told["statuscode"].clone()))
+            .collect()
+    }
+
+    fn told(&mut self) -> Vec<Value> {
+        let out = std::mem::take(&mut self.out);
+        serde_json::Deserializer::from_slice(&out)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// Leaves no room for another question.
+    fn fill(&self) {
+        while driving::ask(&self.hub, CalibrateMessage::Next).is_some() {}
+    }
+
+    fn end(&mut self, stage: Stage) -> Vec<Value> {
+        self.client.tell(&ended(stage), &mut self.out);
+        self.client.tick(&mut self.out);
+        self.told()
+    }
+}
+
+fn middle() -> Value {
+    json!({"x": 640, "y": 512})
+}
+
+#[test]
+fn a_result_before_the_sessions_own_answer_is_the_only_answer() {
+    let mut driven = Driven::begun(1);
+    driven.send("pointstart", middle());
+    driven.say("pointend", Value::Null);
+    driven.asked.try_recv().unwrap().answer(Ok(()));
+    driven.client.tick(&mut driven.out);
+    // The session finishes, and nobody has looked for its answer when the result comes.
+    driven.asked.try_recv().unwrap().answer(Ok(()));
+    let told = driven.end(Stage::Accepted);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["values"].get("calibresult").is_some());
+    assert!(!driven.client.is_waiting());
+}
+
+#[test]
+fn a_point_whose_end_is_refused_is_still_left() {
+    let mut driven = Driven::begun(2);
+    for (answer, status) in [(Err("no"), 403), (Err("no"), 403), (Ok(()), 200)] {
+        driven.say("pointend", Value::Null);
+        assert_eq!(driven.answer(answer), [(json!("pointend"), json!(status))]);
+    }
+    driven.say("pointend", Value::Null);
+    assert_eq!(driven.answer(Ok(())), [], "the result is waited for");
+    assert_eq!(driven.end(Stage::Accepted).len(), 1);
+}
+
+#[test]
+fn the_end_of_the_last_point_said_twice_costs_no_result() {
+    let mut driven = Driven::begun(1);
+    driven.say("pointend", Value::Null);
+    assert_eq!(driven.answer(Ok(())), []);
+    driven.say("pointend", Value::Null);
+    let refused = [(json!("pointend"), json!(403))];
+    assert_eq!(driven.answer(Ok(())), refused);
+    let told = driven.end(Stage::Accepted);
+    assert_eq!(told[0]["values"]["calibresult"]["result"], json!(true));
+}
+
+#[test]
+fn a_session_without_room_can_be_asked_again() {
+    let mut driven = Driven::begun(1);
+    // The point is taken; then there is no room for the end.
+    driven.say("pointend", Value::Null);
+    driven.asked.try_recv().unwrap().answer(Ok(()));
+    driven.fill();
+    driven.client.tick(&mut driven.out);
+    assert_eq!(driven.told()[0]["statuscode"], 403);
+    driven.asked.try_iter().for_each(drop);
+    driven.say("pointend", Value::Null);
+    assert_eq!(driven.answer(Ok(())), []);
+    assert_eq!(driven.end(Stage::Accepted).len(), 1);
+    // A start that finds no room begins nothing.
+    driven.fill();
+    driven.say("start", json!({"pointcount": 9}));
+    assert_eq!(driven.told()[0]["statuscode"], 403);
+    assert_eq!(driven.client.value("iscalibrating"), Some(false.into()));
+}
+
+#[test]
+fn a_refused_start_leaves_the_one_after_it_alone() {
+    let mut driven = Driven::new();
+    driven.say("start", json!({"pointcount": 3}));
+    driven.say("start", json!({"pointcount": 1}));
+    for answer in [Err("no".to_owned()), Ok(())] {
+        driven.asked.try_recv().unwrap().answer(answer);
+    }
+    driven.client.tick(&mut driven.out);
+    let told = driven.told();
+    assert_eq!(
+        [&told[0]["statuscode"], &told[1]["statuscode"]],
+        [&json!(403), &json!(200)]
     );
-    answer_all();
-    client.tell(&ended(Stage::Accepted), &mut out);
-    client.tick(&mut out);
-    let answers: Vec<Value> = serde_json::Deserializer::from_slice(&out)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(answers.len(), 1, "{answers:?}");
-    assert!(answers[0]["values"].get("calibresult").is_some());
-    assert!(!client.is_waiting());
+    driven.say("pointend", Value::Null);
+    assert_eq!(driven.answer(Ok(())), []);
+    assert_eq!(driven.end(Stage::Accepted).len(), 1);
 }
 
 #[test]
