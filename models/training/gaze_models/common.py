@@ -365,7 +365,7 @@ def smooth_noise(rng: np.random.Generator, rows: int, columns: int) -> np.ndarra
 def bootstrap_interval(
     values: np.ndarray, groups: list[str], statistic: str = "mean", draws: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Return a statistic and its 95 % interval, people drawn with replacement; NaN where there is no case.
+    """Return a statistic and its 95 % interval, people drawn with replacement.
 
     Parameters
     ----------
@@ -376,8 +376,6 @@ def bootstrap_interval(
     statistic
         ``mean`` or ``median``.
     """
-    if len(values) == 0:
-        return (math.nan,) * 3
     function = getattr(np, statistic)
     rng = np.random.default_rng(seed)
     names, member = np.unique(np.asarray(groups), return_inverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,11 @@ def open_faces(chosen: EyeSet) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
     return seen, patches, posed, truth
 
 
+def sure_median(error: np.ndarray, who: list[str]) -> tuple[float, float, float]:
+    """Return the median of sure answers' errors and its interval; NaN where none is sure, as after a few steps."""
+    return bootstrap_interval(error, who, "median") if len(error) else (math.nan,) * 3
+
+
 def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad: float) -> dict[str, Any]:
     """Return the median gaze error of spoilt patches, of answers that are not said with low confidence.
 
@@ -97,7 +103,7 @@ def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad
         results[name] = {
             "n": len(error),
             "low_confidence": float(1 - sure.mean()),
-            "median_deg": bootstrap_interval(error[sure], [w for w, s in zip(who, sure, strict=True) if s], "median"),
+            "median_deg": sure_median(error[sure], [w for w, s in zip(who, sure, strict=True) if s]),
         }
     for row in results.values():
         row["of_clean"] = row["median_deg"][0] / results["clean"]["median_deg"][0]
@@ -146,7 +152,7 @@ def measure_glasses(net: EyeNet, chosen: EyeSet, worn: np.ndarray, limit_rad: fl
     error, sure = angular_error(gaze, batch["gaze"].numpy()), sigma <= limit_rad
     bare = float(np.median(error[seen & sure & ~worn]))
     kept = error[seen & sure & worn]
-    interval = bootstrap_interval(kept, [str(k) for k in range(len(kept))], "median")
+    interval = sure_median(kept, [str(k) for k in range(len(kept))])
     return {
         "n": int((seen & worn).sum()),
         "low_confidence": float(1 - sure[seen & worn].mean()),

@@ -42,7 +42,8 @@ def main() -> None:
     settings = config["train"]
     torch.set_num_threads(settings.get("threads", torch.get_num_threads()))
     cv2.setNumThreads(1)  # the loading workers inherit this; their number is what the config says
-    torch.set_float32_matmul_precision("high")  # a GPU multiplies as its convolutions do; the CPU does not change
+    if device().type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as convolutions have it there
     seed_everything(config["seed"])
     task = load_task(config, arguments.data)
     network = task.network().to(device())
