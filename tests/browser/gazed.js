@@ -37,13 +37,14 @@ export function ensure(holds, words) {
   if (!holds) throw new Error(words);
 }
 
-/** Waits until the text of an element is like that. */
+/** Waits until the text of an element matches a pattern. */
 export const says = (page, id, pattern) => page.waitForFunction(
-  ([id, pattern]) => new RegExp(pattern).test(document.getElementById(id)?.textContent),
+  ([id, pattern]) => new RegExp(pattern).test(document.getElementById(id)?.textContent ?? ""),
   [id, pattern],
   { timeout: PATIENCE_MS },
 );
 
+/** Waits until an element is shown. */
 export const isShown = (page, id, timeout = PATIENCE_MS) => page.waitForSelector(`#${id}`, { state: "visible", timeout });
 
 /** What the page's console is told of errors and warnings, from now on. */
