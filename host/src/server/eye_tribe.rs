@@ -14,15 +14,17 @@
 //! origin top-left, for both eyes alike. The screen's pixels are those that the client sets
 //! (`screenresw`, `screenresh`: for its own connection), else those of `[screen]`, else 1920 x 1080;
 //! a size that it sets (`screenpsyw`, `screenpsyh`, m) is the screen of the calibrations that it
-//! drives. What cannot be set is answered with 400, and nothing of that message is set. `time` is milliseconds of the machine's monotonic clock. `psize` is 0: pupils are
-//! not measured.
+//! drives. What cannot be set is answered with 400, and nothing of that message is set. `time` is
+//! milliseconds of the machine's monotonic clock. `psize` is 0: pupils are not measured.
 //!
 //! `calibration` requests drive the session that the page runs too: the client shows its points, and
-//! says `pointstart` with the place of each in px and `pointend` when it is over. The last `pointend`
-//! is answered with `calibresult`, once the result is there; one that can be accepted is kept and put
-//! in force. `clear` leaves the person uncalibrated until the daemon is started again, or a client
-//! names the person; no profile is deleted. When another calibration comes into force, whoever made it,
-//! each client gets a message with `statuscode` 800.
+//! says `pointstart` with the place of each in px and `pointend` when it is over. A `pointend` that is
+//! refused (403) leaves its point to be ended again. The last one, the `pointcount`th that was taken, is
+//! answered with `calibresult`, once the result is there; one that can be accepted is kept and put in
+//! force. When there will be none, because the client begins anew or aborts, or somebody else begins a
+//! calibration, it is answered with 403. `clear` leaves the person uncalibrated until the daemon is
+//! started again, or a client names the person; no profile is deleted. When another calibration comes
+//! into force, whoever made it, each client gets a message with `statuscode` 800.
 
 mod calibration;
 mod screen;

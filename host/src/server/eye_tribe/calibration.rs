@@ -22,6 +22,9 @@ const MAX_PENDING: usize = 8;
 
 const FORBIDDEN: u32 = 403;
 
+const NONE_ON: &str = "no calibration goes on";
+const REPLACED: &str = "another calibration was begun";
+
 /// A point that is worse than this is of questionable quality, deg.
 const GOOD_DEG: f32 = 3.0;
 
@@ -64,6 +67,17 @@ enum Step {
     Other,
 }
 
+/// How far the session is known to be, by its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Records are of the session before.
+    Asked,
+    /// It is placing, as every session is until its first target.
+    Placing,
+    /// It has shown a target: one that is placing now is another session.
+    Shown,
+}
+
 /// A request that the session has not answered.
 #[derive(Debug)]
 struct Pending {
@@ -78,10 +92,13 @@ pub(super) struct Guided {
     hub: Arc<Hub>,
     /// Points whose end the session has not taken yet; none when no calibration goes on.
     points_left: Option<u64>,
-    /// In the order of the requests.
+    progress: Progress,
+    /// In the order in which the session was asked.
     pending: VecDeque<Pending>,
     /// The session is asked to finish: the last `pointend` waits for the result.
     is_finishing: bool,
+    /// The answer to a last `pointend` whose result will not come.
+    owed: Option<Reply>,
     result: Option<Value>,
 }
 
@@ -90,8 +107,10 @@ impl Guided {
         Guided {
             hub,
             points_left: None,
+            progress: Progress::Asked,
             pending: VecDeque::new(),
             is_finishing: false,
+            owed: None,
             result: None,
         }
     }
@@ -108,7 +127,7 @@ impl Guided {
 
     /// Whether an answer of the session is to be looked for.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.pending.is_empty()
+        !self.pending.is_empty() || self.owed.is_some()
     }
 
     /// Takes a request; none when its answer comes later. A calibration is on `screen` where the client
@@ -121,7 +140,7 @@ impl Guided {
         screen: Option<ScreenMessage>,
     ) -> Option<Reply> {
         let bad = |why: &str| Some(Reply::bad(request, BAD_REQUEST, why));
-        if self.pending.len() >= MAX_PENDING {
+        if self.pending.len() >= MAX_PENDING && request != "abort" {
             return bad("too many requests at once");
         }
         match (request, self.points_left) {
@@ -141,14 +160,14 @@ impl Guided {
                     screen,
                     ..StartMessage::new(user)
                 };
-                let refused = self.ask(request, Step::Start, CalibrateMessage::Start(start));
-                if refused.is_none() {
-                    self.forget_pending_but(1);
+                let answer = driving::ask(&self.hub, CalibrateMessage::Start(start));
+                if answer.is_some() {
+                    self.let_go(REPLACED);
                     self.points_left = Some(count);
-                    self.is_finishing = false;
+                    self.progress = Progress::Asked;
                     self.result = None;
                 }
-                refused
+                self.wait_for(request, Step::Start, answer)
             }
             ("pointstart", Some(_)) => {
                 let (Some(x), Some(y)) = (values["x"].as_f64(), values["y"].as_f64()) else {
@@ -161,14 +180,14 @@ impl Guided {
             ("pointend", Some(_)) if self.is_finishing => {
                 Some(Reply::bad(request, FORBIDDEN, "the last point has ended"))
             }
-            // It was too busy to finish.
+            // There was no room to ask for the finish.
             ("pointend", Some(0)) => self.finish(request),
             ("pointend", Some(_)) => self.ask(request, Step::PointEnd, CalibrateMessage::Next),
             ("abort", _) => {
-                if self.points_left.take().is_some() {
-                    driving::ask(&self.hub, CalibrateMessage::Discard);
+                if self.is_on() && driving::ask(&self.hub, CalibrateMessage::Discard).is_none() {
+                    return Some(Reply::bad(request, FORBIDDEN, driving::BUSY));
                 }
-                self.forget_pending_but(0);
+                self.let_go("the calibration was aborted");
                 Some(Reply::good(request))
             }
             ("clear", _) => {
@@ -176,9 +195,7 @@ impl Guided {
                 let answer = driving::ask_personal(&self.hub, PersonalMessage::User(None));
                 self.wait_for(request, Step::Other, answer)
             }
-            ("pointstart" | "pointend", None) => {
-                Some(Reply::bad(request, FORBIDDEN, "no calibration goes on"))
-            }
+            ("pointstart" | "pointend", None) => Some(Reply::bad(request, FORBIDDEN, NONE_ON)),
             _ => Some(Reply::bad(request, NOT_FOUND, "no such request")),
         }
     }
@@ -189,6 +206,7 @@ impl Guided {
         self.wait_for(request, step, answer)
     }
 
+    /// Asks for the result, once all points have ended.
     fn finish(&mut self, request: &str) -> Option<Reply> {
         let refused = self.ask(request, Step::Finish, CalibrateMessage::Finish);
         self.is_finishing = refused.is_none();
@@ -207,16 +225,22 @@ impl Guided {
         None
     }
 
-    /// Lets the requests of an earlier calibration, all but the newest `n`, be answered and no more.
-    fn forget_pending_but(&mut self, n: usize) {
-        for pending in self.pending.iter_mut().rev().skip(n) {
+    /// The calibration is not this client's any more: the session's answers are passed on and lead to
+    /// nothing, and a `pointend` that waits for the result is told why there is none.
+    fn let_go(&mut self, why: &str) {
+        self.points_left = None;
+        if std::mem::take(&mut self.is_finishing) {
+            self.pending.retain(|pending| pending.step != Step::Finish);
+            self.owed = Some(Reply::bad("pointend", FORBIDDEN, why));
+        }
+        for pending in &mut self.pending {
             pending.step = Step::Other;
         }
     }
 
     /// The answers that are there now, in the order of the requests.
     pub(super) fn look(&mut self) -> Vec<Reply> {
-        let mut replies = Vec::new();
+        let mut replies = Vec::from_iter(self.owed.take());
         while let Some(mut pending) = self.pending.pop_front() {
             let Some(answer) = driving::poll(&mut pending.answer) else {
                 self.pending.push_front(pending);
@@ -232,8 +256,11 @@ impl Guided {
         match (step, answer) {
             (Step::Finish, Ok(())) => return None,
             (Step::PointEnd, Ok(())) => {
-                self.points_left = self.points_left.map(|left| left.saturating_sub(1));
-                if self.points_left == Some(0) {
+                let Some(left) = &mut self.points_left else {
+                    return Some(Reply::bad(request, FORBIDDEN, NONE_ON));
+                };
+                *left = left.saturating_sub(1);
+                if *left == 0 && !self.is_finishing {
                     return self.finish(request);
                 }
             }
@@ -255,11 +282,17 @@ impl Guided {
         calibration: &Calibration,
         screen_px: [u32; 2],
     ) -> Option<Reply> {
-        // Until the start is answered, what ends is the session that this one replaces.
-        let is_starting = self.pending.iter().any(|one| one.step == Step::Start);
-        let is_begun = self.is_on() && !is_starting;
-        let is_ours = is_begun && calibration.purpose == Purpose::Calibrate;
-        if !is_ours || !driving::is_at_end(calibration) {
+        if !self.is_on() || calibration.purpose != Purpose::Calibrate {
+            return None;
+        }
+        match (self.progress, calibration.stage) {
+            (Progress::Asked, Stage::Placing) => self.progress = Progress::Placing,
+            (Progress::Asked, _) => return None,
+            (Progress::Placing, Stage::Target) => self.progress = Progress::Shown,
+            (Progress::Shown, Stage::Placing) => self.let_go(REPLACED),
+            _ => {}
+        }
+        if !driving::is_at_end(calibration) {
             return None;
         }
         self.points_left = None;

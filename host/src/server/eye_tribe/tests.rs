@@ -5,8 +5,7 @@ use crate::personal::PersonalMessage;
 use crate::record::{
     CalibrateMessage, Calibration, CalibrationResult, Purpose, Stage, TargetResult,
 };
-use crate::server::driving;
-use crate::server::{Control, ControlRequest, ServerSettings};
+use crate::server::{Control, ControlRequest, ServerSettings, driving};
 
 fn client() -> EyeTribe {
     client_of_session().0
@@ -169,7 +168,7 @@ fn timestamps_are_dates() {
     assert_eq!(timestamp(951_782_400_000_000), "2000-02-29 00:00:00.000");
 }
 
-fn ended(stage: Stage) -> TimedRecord {
+fn at_stage(stage: Stage) -> TimedRecord {
     let target = TargetResult {
         index: 0,
         is_validation: false,
@@ -241,6 +240,7 @@ fn a_client_calibrates_with_its_own_points() {
     assert!(matches!(took(Ok(())), CalibrateMessage::Start(_)));
     assert_eq!(ticked(&mut client)[0]["statuscode"], 200);
     assert_eq!(client.value("iscalibrating"), Some(true.into()));
+    client.tell(&at_stage(Stage::Placing), &mut Vec::new());
 
     let point = r#"{"category":"calibration","request":"pointstart","values":{"x":480,"y":540}}"#;
     assert!(say(&mut client, point).is_empty());
@@ -250,14 +250,17 @@ fn a_client_calibrates_with_its_own_points() {
     let end = r#"{"category":"calibration","request":"pointend","values":null}"#;
     assert!(say(&mut client, end).is_empty());
     assert_eq!(took(Ok(())), CalibrateMessage::Next);
-    assert!(ticked(&mut client).is_empty(), "the result is waited for");
+    assert!(
+        ticked(&mut client).is_empty(),
+        "first the session is asked to finish"
+    );
     assert_eq!(took(Ok(())), CalibrateMessage::Finish);
     assert!(ticked(&mut client).is_empty(), "the result is waited for");
     let mut out = Vec::new();
     // The result is there, and is accepted with the next frame.
-    client.tell(&ended(Stage::Review), &mut out);
+    client.tell(&at_stage(Stage::Review), &mut out);
     assert!(out.is_empty());
-    client.tell(&ended(Stage::Accepted), &mut out);
+    client.tell(&at_stage(Stage::Accepted), &mut out);
     let answer: Value = serde_json::from_slice(&out).unwrap();
     let result = &answer["values"]["calibresult"];
     assert_eq!(
@@ -302,9 +305,14 @@ impl Driven {
     /// A calibration of so many points has begun.
     fn begun(pointcount: u64) -> Self {
         let mut driven = Driven::new();
-        let started = driven.send("start", json!({ "pointcount": pointcount }));
-        assert_eq!(started, [(json!("start"), json!(200))]);
+        driven.start(pointcount);
         driven
+    }
+
+    fn start(&mut self, pointcount: u64) {
+        let started = self.send("start", json!({ "pointcount": pointcount }));
+        assert_eq!(started, [(json!("start"), json!(200))]);
+        assert_eq!(self.see(Stage::Placing), [json!(null); 0]);
     }
 
     fn send(&mut self, request: &str, values: Value) -> Vec<(Value, Value)> {
@@ -346,30 +354,106 @@ impl Driven {
         while driving::ask(&self.hub, CalibrateMessage::Next).is_some() {}
     }
 
-    fn end(&mut self, stage: Stage) -> Vec<Value> {
-        self.client.tell(&ended(stage), &mut self.out);
+    /// A record of the session; gives what the client is told.
+    fn see(&mut self, stage: Stage) -> Vec<Value> {
+        self.client.tell(&at_stage(stage), &mut self.out);
         self.client.tick(&mut self.out);
         self.told()
     }
 }
 
 fn middle() -> Value {
-    json!({"x": 640, "y": 512})
+    json!({"x": 960, "y": 540})
+}
+
+fn forbidden(told: &Value) -> bool {
+    told["request"] == "pointend" && told["statuscode"] == 403
 }
 
 #[test]
 fn a_result_before_the_sessions_own_answer_is_the_only_answer() {
+    // The session refuses to finish when somebody has discarded it meanwhile.
+    for (answer, stage) in [
+        (Ok(()), Stage::Accepted),
+        (Err("it has ended".to_owned()), Stage::Discarded),
+    ] {
+        let mut driven = Driven::begun(1);
+        driven.send("pointstart", middle());
+        driven.say("pointend", Value::Null);
+        driven.asked.try_recv().unwrap().answer(Ok(()));
+        driven.client.tick(&mut driven.out);
+        // Nobody has looked for the answer when the result comes.
+        driven.asked.try_recv().unwrap().answer(answer);
+        let told = driven.see(stage);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let is_good = &told[0]["values"]["calibresult"]["result"];
+        assert_eq!(is_good, &json!(stage == Stage::Accepted));
+        assert!(!driven.client.is_waiting());
+    }
+}
+
+#[test]
+fn a_pointend_whose_result_will_not_come_is_told_so_once() {
+    for then in ["abort", "start", "another session"] {
+        let mut driven = Driven::begun(1);
+        driven.see(Stage::Target);
+        assert_eq!(driven.send("pointend", Value::Null), []);
+        let told = match then {
+            "another session" => driven.see(Stage::Placing),
+            request => {
+                driven.say(request, json!({"pointcount": 3}));
+                driven.client.tick(&mut driven.out);
+                driven.told()
+            }
+        };
+        assert_eq!(
+            told.iter().filter(|told| forbidden(told)).count(),
+            1,
+            "{told:?}"
+        );
+        assert_eq!(driven.see(Stage::Accepted), [json!(null); 0]);
+    }
+}
+
+#[test]
+fn what_was_asked_before_an_abort_or_a_start_counts_no_more() {
     let mut driven = Driven::begun(1);
-    driven.send("pointstart", middle());
     driven.say("pointend", Value::Null);
-    driven.asked.try_recv().unwrap().answer(Ok(()));
-    driven.client.tick(&mut driven.out);
-    // The session finishes, and nobody has looked for its answer when the result comes.
-    driven.asked.try_recv().unwrap().answer(Ok(()));
-    let told = driven.end(Stage::Accepted);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0]["values"].get("calibresult").is_some());
-    assert!(!driven.client.is_waiting());
+    driven.say("abort", Value::Null);
+    let mut told = driven.answer(Ok(()));
+    told.sort_by_key(|(request, _)| request.to_string());
+    assert_eq!(
+        told,
+        [
+            (json!("abort"), json!(200)),
+            (json!("pointend"), json!(200))
+        ]
+    );
+    assert_eq!(driven.client.value("iscalibrating"), Some(false.into()));
+    driven.start(2);
+    driven.say("pointend", Value::Null);
+    driven.say("start", json!({"pointcount": 2}));
+    assert_eq!(driven.answer(Ok(())).len(), 2);
+    driven.see(Stage::Placing);
+    let good = [(json!("pointend"), json!(200))];
+    assert_eq!(driven.send("pointend", Value::Null), good);
+    assert_eq!(driven.send("pointend", Value::Null), []);
+    assert_eq!(driven.see(Stage::Accepted).len(), 1);
+}
+
+#[test]
+fn the_end_of_a_session_before_is_not_this_ones() {
+    let mut driven = Driven::new();
+    driven.send("start", json!({"pointcount": 1}));
+    assert_eq!(driven.see(Stage::Discarded), [json!(null); 0]);
+    assert_eq!(driven.client.value("iscalibrating"), Some(true.into()));
+    // Nor is this one another's: what somebody else has begun is not discarded when the client leaves.
+    driven.see(Stage::Placing);
+    driven.see(Stage::Target);
+    driven.see(Stage::Placing);
+    assert_eq!(driven.client.value("iscalibrating"), Some(false.into()));
+    drop(driven.client);
+    assert!(driven.asked.try_recv().is_err());
 }
 
 #[test]
@@ -381,18 +465,20 @@ fn a_point_whose_end_is_refused_is_still_left() {
     }
     driven.say("pointend", Value::Null);
     assert_eq!(driven.answer(Ok(())), [], "the result is waited for");
-    assert_eq!(driven.end(Stage::Accepted).len(), 1);
+    assert_eq!(driven.see(Stage::Accepted).len(), 1);
 }
 
 #[test]
 fn the_end_of_the_last_point_said_twice_costs_no_result() {
     let mut driven = Driven::begun(1);
+    // The session takes both, since a frame came between them.
     driven.say("pointend", Value::Null);
-    assert_eq!(driven.answer(Ok(())), []);
     driven.say("pointend", Value::Null);
+    assert_eq!(driven.answer(Ok(())).len(), 1);
     let refused = [(json!("pointend"), json!(403))];
-    assert_eq!(driven.answer(Ok(())), refused);
-    let told = driven.end(Stage::Accepted);
+    assert_eq!(driven.send("pointend", Value::Null), refused);
+    let told = driven.see(Stage::Accepted);
+    assert_eq!(told.len(), 1);
     assert_eq!(told[0]["values"]["calibresult"]["result"], json!(true));
 }
 
@@ -408,12 +494,18 @@ fn a_session_without_room_can_be_asked_again() {
     driven.asked.try_iter().for_each(drop);
     driven.say("pointend", Value::Null);
     assert_eq!(driven.answer(Ok(())), []);
-    assert_eq!(driven.end(Stage::Accepted).len(), 1);
-    // A start that finds no room begins nothing.
+    assert_eq!(driven.see(Stage::Accepted).len(), 1);
+    // A start that finds no room begins nothing, and an abort that finds none ends nothing.
     driven.fill();
     driven.say("start", json!({"pointcount": 9}));
     assert_eq!(driven.told()[0]["statuscode"], 403);
     assert_eq!(driven.client.value("iscalibrating"), Some(false.into()));
+    assert_eq!(driven.client.value("calibresult").unwrap()["result"], true);
+    let mut driven = Driven::begun(1);
+    driven.fill();
+    driven.say("abort", Value::Null);
+    assert_eq!(driven.told()[0]["statuscode"], 403);
+    assert_eq!(driven.client.value("iscalibrating"), Some(true.into()));
 }
 
 #[test]
@@ -424,15 +516,14 @@ fn a_refused_start_leaves_the_one_after_it_alone() {
     for answer in [Err("no".to_owned()), Ok(())] {
         driven.asked.try_recv().unwrap().answer(answer);
     }
-    driven.client.tick(&mut driven.out);
-    let told = driven.told();
+    let told = driven.see(Stage::Placing);
     assert_eq!(
         [&told[0]["statuscode"], &told[1]["statuscode"]],
         [&json!(403), &json!(200)]
     );
     driven.say("pointend", Value::Null);
     assert_eq!(driven.answer(Ok(())), []);
-    assert_eq!(driven.end(Stage::Accepted).len(), 1);
+    assert_eq!(driven.see(Stage::Accepted).len(), 1);
 }
 
 #[test]
