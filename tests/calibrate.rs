@@ -279,6 +279,8 @@ fn profiles_are_listed_exported_imported_taken_back_and_deleted() {
     );
 }
 
+const SIGKILL: i32 = 9;
+
 /// Rounds of killing; more where a moment is still missing, which on a busy machine may pass unseen for long.
 const ROUNDS: usize = 40;
 const MOST_ROUNDS: usize = 1000;
@@ -323,20 +325,25 @@ fn a_kill_at_any_moment_leaves_a_whole_profile() {
             .unwrap();
         // Its own: a program that was killed before may have left another.
         let temporary = profiles.join(format!(".anna.{}.tmp", child.id()));
-        // As it starts; as it writes the new profile; as it has kept the old one; between the two
-        // and the end, when the temporary file has gone.
-        let has_come = || match moment {
+        let mut is_kept = false;
+        let mut has_kept = || {
+            is_kept = is_kept || n_older() > n_older_before;
+            is_kept
+        };
+        // As it starts; as it writes the new profile; as it has kept the old one; as the new one is
+        // in its place, and the program has not ended.
+        let mut has_come = || match moment {
             0 => true,
             1 => temporary.exists(),
-            2 => n_older() > n_older_before,
-            _ => n_older() > n_older_before && !temporary.exists(),
+            2 => has_kept(),
+            _ => has_kept() && !temporary.exists(),
         };
         while !has_come() && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         child.kill().unwrap();
         let ended = child.wait().unwrap();
-        let was_killed = ended.signal() == Some(9);
+        let was_killed = ended.signal() == Some(SIGKILL);
         assert!(was_killed || ended.success(), "round {round}: {ended}");
         killed[moment] += u32::from(was_killed);
         let show = run_gazed(GAZED, &["users", "show", "anna", "--state", &state]);
