@@ -150,12 +150,13 @@ def measure_glasses(net: EyeNet, chosen: EyeSet, worn: np.ndarray, limit_rad: fl
     found = [net(patches[:, None], head) for patches, head in inputs]
     gaze, sigma = np.stack([f["gaze"] for f in found]), np.array([f["sigma"] for f in found])
     error, sure = angular_error(gaze, batch["gaze"].numpy()), sigma <= limit_rad
-    bare = float(np.median(error[seen & sure & ~worn]))
-    kept = error[seen & sure & worn]
-    interval = sure_median(kept, [str(k) for k in range(len(kept))])
+    bare, interval = (
+        sure_median(kept, [str(k) for k in range(len(kept))])
+        for kept in (error[seen & sure & ~worn], error[seen & sure & worn])
+    )
     return {
         "n": int((seen & worn).sum()),
         "low_confidence": float(1 - sure[seen & worn].mean()),
         "median_deg": interval,
-        "of_clean": interval[0] / bare,
+        "of_clean": interval[0] / bare[0],
     }
