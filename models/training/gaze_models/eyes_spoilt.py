@@ -80,7 +80,9 @@ def sure_median(error: np.ndarray, who: list[str]) -> tuple[float, float, float]
 
 
 def measure_robustness(net: EyeNet, chosen: EyeSet, people: list[str], limit_rad: float) -> dict[str, Any]:
-    """Return the median gaze error of spoilt patches, of answers that are not said with low confidence.
+    """Return the median gaze error of spoilt patches, deg, of answers that are not said with low confidence.
+
+    See `sure_median`; `of_clean` is over the error of clean patches.
 
     Parameters
     ----------
